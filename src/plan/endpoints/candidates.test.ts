@@ -15,9 +15,13 @@ const anyEndpoint = fc
 const anySlice = fc
   .record({ name: fc.constantFrom('a', 'b', 'c'), endpoints: fc.array(anyEndpoint, { maxLength: 2 }) })
   .map(({ name, endpoints }) => aSlice(endpoints, { name }))
+// Enough that not most of them change. Their addresses are before those, between them, and after them.
+const others = Array.from({ length: 40 }, (_, number) => anEndpoint(`10.1.0.${number % 2}${number >> 1}`))
 const anyState = fc.record({
-  slices: fc.uniqueArray(anySlice, { selector: ({ name }) => name, maxLength: 3 }),
-  numbers: fc.constantFrom([0, 0, 0], [0, 1, 0], [0, undefined, 0]),
+  slices: fc
+    .uniqueArray(anySlice, { selector: ({ name }) => name, maxLength: 3 })
+    .map(slices => [aSlice(others, { name: 'd' }), ...slices]),
+  numbers: fc.constantFrom([0, 0, 0, 0], [0, 0, 1, 0], [1, 0, undefined, 0]),
   /** Undefined: there is no bar. */
   barred: fc.option(fc.subarray(addresses), { nil: undefined }),
 })

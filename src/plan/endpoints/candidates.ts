@@ -76,15 +76,30 @@ function changedList(
   changed: ReadonlySet<string>,
 ): readonly NumberedCandidate[] {
   if (changed.size === 0) return list
-  const others = list.filter(({ source }) => !changed.has(source.ip))
-  const again = candidatesIn(inputs, numbers, changed)
-  const merged: NumberedCandidate[] = []
-  let at = 0
-  for (const candidate of again) {
-    while (at < others.length && compare(others[at]!, candidate) < 0) merged.push(others[at++]!)
-    merged.push(candidate)
+  if (changed.size > list.length / mostlySame) return candidatesIn(inputs, numbers)
+  const again = Map.groupBy(candidatesIn(inputs, numbers, changed), ({ source }) => source.ip)
+  const merged = list.slice()
+  for (const ip of changed) {
+    const start = positionOf(ip, merged)
+    let end = start
+    while (merged[end]?.source.ip === ip) end++
+    merged.splice(start, end - start, ...(again.get(ip) ?? []))
   }
-  return merged.concat(others.slice(at))
+  return merged
+}
+
+/** Each changed address moves all behind it. Where more than this part of a list is different, it is made anew. */
+const mostlySame = 8
+
+/** Returns where in the list the address is, or would be. */
+function positionOf(ip: string, list: readonly NumberedCandidate[]): number {
+  let [low, high] = [0, list.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (compareText(list[middle]!.source.ip, ip) < 0) low = middle + 1
+    else high = middle
+  }
+  return low
 }
 
 /** Returns the addresses of endpoints that are not as they were in the slice at the same position. */

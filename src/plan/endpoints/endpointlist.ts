@@ -22,9 +22,16 @@ export function endpointsOf(
   let [at, isSame] = [0, chosen.length === known.length]
   const endpoints = chosen.map(candidate => {
     const port = numbers[candidate.number]!
-    while (at < known.length && compareEndpoints(known[at]!, { ip: candidate.source.ip, port }) < 0) at++
+    // Mostly the next one is the same. Both lists are in order.
+    if (at < known.length && !isEndpoint(known[at]!, candidate, port)) {
+      const endpoint = { ip: candidate.source.ip, port }
+      while (at < known.length && compareEndpoints(known[at]!, endpoint) < 0) at++
+    }
     const before = known[at]
-    if (before && isEndpoint(before, candidate, port)) return before
+    if (before && isEndpoint(before, candidate, port)) {
+      at++
+      return before
+    }
     isSame = false
     return toEndpoint(candidate, port)
   })

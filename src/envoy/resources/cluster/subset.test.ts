@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
-import type { Endpoint } from '../../../plan/ports/port.ts'
+import { compareEndpoints, type Endpoint } from '../../../plan/ports/port.ts'
 import { EndpointSubsets } from './subset.ts'
 
 const endpoint = (number: number): Endpoint => ({
@@ -57,24 +58,38 @@ describe("the part of a port's endpoints that a node's Envoy has", () => {
     )
   })
 
-  test('is the same whatever subsets were made before', () => {
+  test('is the same whatever was there before, and the same list while it has the same endpoints', () => {
+    const step = fc.record({ isThere: fc.func(fc.boolean()), isNew: fc.func(fc.boolean()) })
     fc.assert(
-      fc.property(world, fc.array(fc.func(fc.boolean())), ({ numbers, most, node }, histories) => {
-        const all = numbers.map(endpoint)
+      fc.property(world, fc.array(step), ({ numbers, most, node }, steps) => {
         const subsets = new EndpointSubsets({ endpointsPerPort: most, nodeName: node })
-        for (const isThere of histories) {
+        let all = numbers.map(endpoint).sort(compareEndpoints)
+        let part: readonly Endpoint[] | undefined
+        for (const { isThere, isNew } of steps) {
+          all = all.map(one => (isNew(one.ip) ? { ...one } : one))
           const now = all.filter(one => isThere(one.ip))
-          assert.deepEqual(
-            subsets.subsetOf(now),
-            subsetOf(
-              now.map(one => ({ ...one })),
-              most,
-              node,
-            ),
-          )
+          const before = part
+          part = subsets.subsetOf(now, before)
+          const anew = subsetOf(now, most, node)
+          assert.deepEqual(part, anew)
+          if (before && anew !== now && isDeepStrictEqual(before, anew)) assert.equal(part, before)
         }
       }),
     )
+  })
+
+  test('is the same list when the first one beyond the limit comes and is not in it', () => {
+    const subsets = new EndpointSubsets({ endpointsPerPort: 4, nodeName: 'node1' })
+    const all = range(5).map(endpoint)
+    const known = subsetOf(all, 4, 'node1').slice()
+    assert.equal(subsets.subsetOf(all, known), known)
+  })
+
+  test('of endpoints with the same score the first ones are in it', () => {
+    const same = range(10).map(() => endpoint(1))
+    const part = subsetOf(same, 4, 'node1')
+    assert.ok(part.every((one, index) => one === same[index]))
+    assert.equal(part.length, 4)
   })
 
   test('over all nodes each endpoint has an even share', () => {

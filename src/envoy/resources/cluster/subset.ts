@@ -7,7 +7,7 @@
  * subset at most. Traffic policy and zones have chosen before.
  */
 
-import type { Endpoint } from '../../../plan/ports/port.ts'
+import { compareEndpoints, type Endpoint } from '../../../plan/ports/port.ts'
 import type { Frontend } from '../frontend.ts'
 
 export interface SubsetOptions {
@@ -16,14 +16,19 @@ export interface SubsetOptions {
   readonly nodeName: string
 }
 
-/** More than a port has endpoints. A score of 32 bits and a position are whole in a number of 53. */
-const positions = 2 ** 20
+/** What a subset was chosen from. */
+interface Chosen {
+  readonly all: readonly Endpoint[]
+  readonly scores: Uint32Array
+  /** The highest score in the subset. */
+  readonly highest: number
+}
 
 export class EndpointSubsets {
   readonly #most: number
   readonly #seed: number
-  /** Of endpoints of ports that have too many: one that stays is the same object. */
-  readonly #scores = new WeakMap<Endpoint, number>()
+  /** By the subset. */
+  readonly #chosen = new WeakMap<readonly Endpoint[], Chosen>()
 
   constructor({ endpointsPerPort, nodeName }: SubsetOptions) {
     this.#most = endpointsPerPort
@@ -32,35 +37,72 @@ export class EndpointSubsets {
 
   /** @param before the subset until now: the same list is returned if nothing of it changed */
   of(frontend: Frontend, before: Frontend | undefined): Frontend {
-    const endpoints = this.#part(frontend.endpoints, before?.endpoints)
-    const spillOver = frontend.spillOver && this.#part(frontend.spillOver, before?.spillOver)
+    const endpoints = this.subsetOf(frontend.endpoints, before?.endpoints)
+    const spillOver = frontend.spillOver && this.subsetOf(frontend.spillOver, before?.spillOver)
     return endpoints === frontend.endpoints && spillOver === frontend.spillOver
       ? frontend
       : { ...frontend, endpoints, spillOver }
   }
 
-  subsetOf(endpoints: readonly Endpoint[]): readonly Endpoint[] {
-    if (this.#most === 0 || endpoints.length <= this.#most) return endpoints
-    // The position comes after the score: of two with the same score the first is taken.
-    const scores = new Float64Array(endpoints.length)
-    for (const [index, endpoint] of endpoints.entries()) scores[index] = this.#scoreOf(endpoint) * positions + index
-    const highest = scores.toSorted()[this.#most - 1]!
-    return endpoints.filter((_, index) => scores[index]! <= highest)
-  }
-
-  #part(all: readonly Endpoint[], known: readonly Endpoint[] | undefined): readonly Endpoint[] {
-    const some = this.subsetOf(all)
-    return some !== all && known && haveSameAddresses(known, some) ? known : some
-  }
-
-  #scoreOf(endpoint: Endpoint): number {
-    let score = this.#scores.get(endpoint)
-    if (score === undefined) {
-      score = mix(hash(`${endpoint.ip} ${endpoint.port}`, this.#seed))
-      this.#scores.set(endpoint, score)
+  /** @param known a subset of the endpoints as they were */
+  subsetOf(all: readonly Endpoint[], known: readonly Endpoint[] = []): readonly Endpoint[] {
+    if (this.#most === 0 || all.length <= this.#most) return all
+    const before = this.#chosen.get(known)
+    if (before?.all === all) return known
+    const { scores, isSame } = this.#scoresOf(all, before)
+    if (before && isSame) {
+      this.#chosen.set(known, { ...before, all, scores })
+      return known
     }
-    return score
+    const { subset, highest } = choose(all, scores, this.#most)
+    const chosen = haveSameAddresses(known, subset) ? known : subset
+    this.#chosen.set(chosen, { all, scores, highest })
+    return chosen
   }
+
+  /** Scores of endpoints that stay are taken over. Also says whether none that came or went belongs to the subset. */
+  #scoresOf(all: readonly Endpoint[], before: Chosen | undefined) {
+    const { all: known, scores: knownScores, highest } = before ?? nothingChosen
+    const scores = new Uint32Array(all.length)
+    let [at, isSame] = [0, true]
+    const pass = (until: Endpoint | undefined) => {
+      while (at < known.length && (!until || compareEndpoints(known[at]!, until) < 0)) {
+        if (knownScores[at++]! <= highest) isSame = false
+      }
+    }
+    for (let index = 0; index < all.length; index++) {
+      const endpoint = all[index]!
+      if (known[at] !== endpoint) pass(endpoint)
+      const other = known[at]
+      if (other && (other === endpoint || compareEndpoints(other, endpoint) === 0)) {
+        scores[index] = knownScores[at++]!
+      } else {
+        scores[index] = this.#scoreOf(endpoint)
+        if (scores[index]! <= highest) isSame = false
+      }
+    }
+    pass(undefined)
+    return { scores, isSame }
+  }
+
+  #scoreOf({ ip, port }: Endpoint): number {
+    return mix(hash(`${ip} ${port}`, this.#seed))
+  }
+}
+
+const nothingChosen: Chosen = { all: [], scores: new Uint32Array(), highest: 0 }
+
+/** Takes the lowest scores. Of two with the same the first is taken. */
+function choose(all: readonly Endpoint[], scores: Uint32Array, most: number) {
+  const inOrder = scores.toSorted()
+  const highest = inOrder[most - 1]!
+  let left = most - inOrder.indexOf(highest)
+  const subset: Endpoint[] = []
+  for (let index = 0; index < all.length; index++) {
+    const score = scores[index]!
+    if (score < highest || (score === highest && left-- > 0)) subset.push(all[index]!)
+  }
+  return { subset, highest }
 }
 
 function haveSameAddresses(a: readonly Endpoint[], b: readonly Endpoint[]): boolean {

@@ -99,10 +99,8 @@ export function planInto(
   if (ownsClusterIPs) elements.set(elementName(family, 'cluster-ips', addressBytes(state.vip)), '')
   planExternal(elements, state, external, affinity?.external, redirected.keys, other?.external)
   if (!other || !admitSame(placement, other)) planSourceRanges(elements, state, admitsNode)
-  const known = other && hairpinsOf(other, nodeName)
-  for (const ip of hairpinsOf(placement, nodeName)) {
-    if (!known?.has(ip)) elements.set(elementName(family, 'hairpin', addressBytes(ip).repeat(2)), '')
-  }
+  for (const ip of hairpinsOf(placement, nodeName, other))
+    elements.set(elementName(family, 'hairpin', addressBytes(ip).repeat(2)), '')
   if (slots.length === 0) {
     elements.set(elementName(family, 'no-endpoints', key), state.noLocalEndpoints ? dropBytes : refuse)
     return
@@ -135,15 +133,29 @@ function admitSame(a: Placement, b: Placement): boolean {
   return a.admitsNode === b.admitsNode && a.state.external?.sourceRanges === b.state.external?.sourceRanges
 }
 
-/** Addresses of endpoints that may be their own clients here. */
-function hairpinsOf({ slots, external }: Placement, nodeName: string): ReadonlySet<string> {
+/**
+ * Addresses of endpoints that may be their own clients here.
+ *
+ * @param beside its addresses are left out. What is in the same slot there is not looked at.
+ */
+function hairpinsOf(placement: Placement, nodeName: string, beside: Placement | undefined): ReadonlySet<string> {
   const ips = new Set<string>()
-  for (const list of new Set([slots, external.cluster, external.local])) {
-    for (const endpoint of list) {
-      if (endpoint.nodeName === undefined || endpoint.nodeName === nodeName) ips.add(endpoint.ip)
+  const isHere = (endpoint: Endpoint) => endpoint.nodeName === undefined || endpoint.nodeName === nodeName
+  const others = beside ? slotListsOf(beside) : []
+  for (const [index, list] of slotListsOf(placement).entries()) {
+    const other = others[index] ?? []
+    for (let slot = 0; slot < list.length; slot++) {
+      const endpoint = list[slot]!
+      if (endpoint !== other[slot] && isHere(endpoint)) ips.add(endpoint.ip)
     }
   }
+  if (ips.size === 0) return ips
+  for (const list of new Set(others)) for (const endpoint of list) if (isHere(endpoint)) ips.delete(endpoint.ip)
   return ips
+}
+
+function slotListsOf({ slots, external }: Placement): readonly (readonly Endpoint[])[] {
+  return [slots, external.cluster, external.local]
 }
 
 const refuse = gotoBytes('refuse')
