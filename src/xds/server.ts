@@ -41,14 +41,18 @@ export interface XdsServerOptions extends Partial<ClientOptions> {
   readonly onAccessLog?: (request: Uint8Array) => void
 }
 
-export interface XdsServer {
+/** Connected clients, by id; a client that is gone has nothing. */
+export interface XdsClients {
+  /** The version that the client has acknowledged and still has. */
+  acknowledgedVersion(clientId: number, ref: ResourceRef): string | undefined
+  /** See `ClientOptions.forActive`. */
+  setActive(clientId: number, active: boolean): void
+}
+
+export interface XdsServer extends XdsClients {
   /** Users of the connected processes. */
   users(): readonly number[]
   readonly traffic: ReadonlyMap<TypeUrl, Readonly<Traffic>>
-  /** The version that the client has acknowledged and still has. */
-  acknowledgedVersion(clientId: number, ref: ResourceRef): string | undefined
-  /** See `ClientOptions.forActive`; without effect on a client that is gone. */
-  setActive(clientId: number, active: boolean): void
   /** Ends every stream, so that clients keep what they have and look for a server again. */
   stop(): Promise<void>
 }

@@ -281,7 +281,7 @@ export class EnvoyLayer {
 
   /** Leaves to the kernel layer what an Envoy lacks that is to take connections. Returns whether there is any. */
   #comesDownFor(clientId: number): boolean {
-    const isMissing = (resource: Resource) => this.#options.acknowledgedVersion(clientId, resource) === undefined
+    const isMissing = (resource: Resource) => this.#options.xds.acknowledgedVersion(clientId, resource) === undefined
     const lost = [...this.#lives.values()].filter(
       ({ id, isRedirected }) => isRedirected && this.#published.get(id)!.resources.some(isMissing),
     )

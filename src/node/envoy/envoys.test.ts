@@ -34,12 +34,14 @@ function node({ handsOver = true } = {}) {
         return { stop: () => {} }
       },
       handsOver: () => handsOver,
-      acknowledgedVersion: (id, { name }) =>
-        (name === redirectListeners.name ? listening : knowing).has(id) ? '1' : undefined,
-      setActive: (id, active) => {
-        if (active) listening.add(id)
-        else listening.delete(id)
-        envoys.sharedChanged()
+      xds: {
+        acknowledgedVersion: (id, { name }) =>
+          (name === redirectListeners.name ? listening : knowing).has(id) ? '1' : undefined,
+        setActive: (id, active) => {
+          if (active) listening.add(id)
+          else listening.delete(id)
+          envoys.sharedChanged()
+        },
       },
       onProblems: () => {},
     },

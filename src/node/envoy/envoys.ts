@@ -13,6 +13,7 @@ import { type Instance, instanceIn } from '../../envoy/program/sockets.ts'
 import type { ResourceRef } from '../../envoy/resource.ts'
 import type { Problem } from '../../services/problem.ts'
 import type { ClientAddress } from '../../services/settings/clientaddress.ts'
+import type { XdsClients } from '../../xds/server.ts'
 import type { ClientInfo } from '../../xds/session.ts'
 import { bootstrapProblems, type ClientAddressChoice } from '../probes/clientaddress.ts'
 import { type Canary, type CanaryAnswer, isUnfit, shortageIn } from './canary.ts'
@@ -26,9 +27,7 @@ export interface EnvoysOptions {
   readonly watchCanary: (instance: Instance, onChange: (answer: CanaryAnswer) => void) => Canary
   /** Whether an Envoy that stops listening hands over the connections that wait there (tcp_migrate_req). */
   readonly handsOver: () => boolean
-  /** See `XdsServer`. */
-  readonly acknowledgedVersion: (clientId: number, ref: ResourceRef) => string | undefined
-  readonly setActive: (clientId: number, active: boolean) => void
+  readonly xds: XdsClients
   readonly onProblems: (origin: string, problems: readonly Problem[]) => void
 }
 
@@ -182,7 +181,7 @@ export class Envoys {
    */
   have(ref: ResourceRef): boolean {
     const takers = this.#takers()
-    const has = ({ envoy }: Known) => this.#options.acknowledgedVersion(envoy.id, ref) !== undefined
+    const has = ({ envoy }: Known) => this.#options.xds.acknowledgedVersion(envoy.id, ref) !== undefined
     const isShared = this.#options.boundListeners.some(
       ({ typeUrl, name }) => typeUrl === ref.typeUrl && name === ref.name,
     )
@@ -203,7 +202,7 @@ export class Envoys {
   acknowledged(ref: ResourceRef): readonly (string | undefined)[] {
     const takers = this.#takers().map(({ envoy }) => envoy)
     const asked = takers.length > 0 ? takers : this.all
-    return asked.map(({ id }) => this.#options.acknowledgedVersion(id, ref))
+    return asked.map(({ id }) => this.#options.xds.acknowledgedVersion(id, ref))
   }
 
   stop(): void {
@@ -219,7 +218,7 @@ export class Envoys {
   }
 
   #listens({ envoy }: Known): boolean {
-    return this.#options.boundListeners.some(ref => this.#options.acknowledgedVersion(envoy.id, ref) !== undefined)
+    return this.#options.boundListeners.some(ref => this.#options.xds.acknowledgedVersion(envoy.id, ref) !== undefined)
   }
 
   /** Whether another Envoy is coming, or is there, that takes over. */
@@ -252,13 +251,13 @@ export class Envoys {
   #admit(one: Known): void {
     one.active = true
     const { id } = one.envoy
-    one.admission = setTimeout(() => this.#options.setActive(id, true), this.#events.admitting(id))
+    one.admission = setTimeout(() => this.#options.xds.setActive(id, true), this.#events.admitting(id))
   }
 
   #dismiss(one: Known): void {
     one.active = false
     clearTimeout(one.admission)
-    this.#options.setActive(one.envoy.id, false)
+    this.#options.xds.setActive(one.envoy.id, false)
   }
 
   #watch(id: number, instance: Instance): Canary {

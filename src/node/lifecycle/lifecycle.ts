@@ -64,7 +64,7 @@ export const transitions = {
 } as const satisfies Record<string, Readonly<Partial<Record<Event, string>>>>
 
 export const redirectedStates: ReadonlySet<State> = new Set(['inherited', 'promoted'] as const)
-const leavingStates: ReadonlySet<State> = new Set(['demoted', 'draining', 'closing'] as const)
+const drainingStates: ReadonlySet<State> = new Set(['demoted', 'draining', 'closing'] as const)
 
 /** What to publish of a frontend, and what that waits for. */
 export interface Pending {
@@ -128,6 +128,6 @@ export class Lifecycle {
 
   /** Whether Envoy has it for its open connections alone. */
   get isDraining(): boolean {
-    return leavingStates.has(this.#state)
+    return drainingStates.has(this.#state)
   }
 }

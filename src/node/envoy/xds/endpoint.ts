@@ -4,7 +4,7 @@ import { type EnvoySockets, xdsSocket } from '../../../envoy/program/sockets.ts'
 import type { ResourceRef } from '../../../envoy/resource.ts'
 import type { Log } from '../../../observe/log.ts'
 import { problem } from '../../../services/problem.ts'
-import { startXdsServer, type XdsServer, type XdsServerOptions } from '../../../xds/server.ts'
+import { startXdsServer, type XdsClients, type XdsServer, type XdsServerOptions } from '../../../xds/server.ts'
 import type { Report } from '../../events.ts'
 import { prepareSocketDirectory } from '../../system/socketdirectory.ts'
 import { type Retried, startRetrying } from '../../tasks/retry.ts'
@@ -19,7 +19,7 @@ export interface XdsEndpointOptions {
 
 const retryMs = 5000
 
-export class XdsEndpoint {
+export class XdsEndpoint implements XdsClients {
   readonly #options: XdsEndpointOptions
   #server: Retried<XdsServer> | undefined
 
