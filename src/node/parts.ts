@@ -133,7 +133,8 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
   const vanished = new VanishedEndpoints({
     envoyMark: options.envoyMark,
     frontendsTo: endpoint => frontendsTo(plan, endpoint),
-    onVanished: endpoint => exclusions.suspect(endpoint),
+    onSilence: endpoint => exclusions.reachability.suspect(endpoint),
+    timesOut: endpoint => exclusions.reachability.timesOut(endpoint),
     log,
   })
   const accessLog = new AccessLog({

@@ -30,6 +30,7 @@ import {
 } from '../api/envoy/extensions/http/header_formatters/preserve_case/v3/preserve_case_pb.js'
 import { HttpProtocolOptionsSchema } from '../api/envoy/extensions/upstreams/http/v3/http_protocol_options_pb.js'
 import { any, duration, encode, encodedAny, memoize, merge } from '../encoding.ts'
+import { askingKeepalive } from '../resources/connection.ts'
 import { idleAfter } from '../resources/idle.ts'
 import { latencyLog } from '../resources/latencylog.ts'
 import { httpLogs } from '../resources/observations.ts'
@@ -72,6 +73,7 @@ export const http: Protocol = {
   clusterOptions: settings => ({
     'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': upstreamOptions(settings),
   }),
+  upstreamKeepalive: askingKeepalive,
 }
 
 /**

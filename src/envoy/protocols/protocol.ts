@@ -4,6 +4,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Any } from '@bufbuild/protobuf/wkt'
 import type { PortState } from '../../plan/ports/port.ts'
 import type { Settings } from '../../services/settings/settings.ts'
+import type { TcpKeepaliveSchema } from '../api/envoy/config/core/v3/address_pb.js'
 import type { FilterSchema } from '../api/envoy/config/listener/v3/listener_components_pb.js'
 import type { Connections } from './httpfresh.ts'
 
@@ -32,6 +33,8 @@ export interface Protocol {
   readonly routes?: (name: string, cluster: string, settings: Settings, routing: Routing) => Uint8Array
   /** How Envoy speaks to endpoints: `typed_extension_protocol_options` of the cluster. */
   readonly clusterOptions: (settings: Settings) => Readonly<Record<string, Any>>
+  /** How the kernel asks whether an endpoint is still there that says nothing. */
+  readonly upstreamKeepalive: MessageInitShape<typeof TcpKeepaliveSchema>
 }
 
 /** What the routes of a Service port depend on beside its settings. */

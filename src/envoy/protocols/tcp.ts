@@ -11,6 +11,7 @@ import { ConfigSchema as FilterStateSchema } from '../api/envoy/extensions/filte
 import { TcpProxySchema } from '../api/envoy/extensions/filters/network/tcp_proxy/v3/tcp_proxy_pb.js'
 import { any, duration, encode, encodedAny, memoize, merge } from '../encoding.ts'
 import { tcpAccessLog } from '../resources/accesslog.ts'
+import { tcpKeepalive } from '../resources/connection.ts'
 import type { Protocol } from './protocol.ts'
 
 /**
@@ -36,6 +37,7 @@ const filter = memoize((settings: Settings) =>
 export const tcp: Protocol = {
   networkFilters: ({ name, settings }) => [proxyTo(name, settings)],
   clusterOptions: () => ({}),
+  upstreamKeepalive: tcpKeepalive,
 }
 
 /** @param more what the filter has beside, such as other access logs */

@@ -10,8 +10,8 @@ import { type Attributes, MalformedMessage, readAttributes, readMessages, requir
 import { readLink } from './route/links.ts'
 import { readRoute } from './route/routes.ts'
 import { readRule } from './route/rules.ts'
+import { silenceOf } from './silence.ts'
 import { readTcpSocket } from './sockdiag.ts'
-import { unacknowledgedMs } from './unacknowledged.ts'
 import { MessageWriter } from './writer.ts'
 
 type Tree = readonly { readonly type: number; readonly value: Uint8Array | Tree }[]
@@ -95,7 +95,7 @@ test('A number is read as it was written, in either byte order; text without its
 function readEverything(bytes: Buffer): void {
   for (const message of readMessages(bytes)) {
     attempt(() => readFlow(message))
-    for (const read of [readTcpSocket, unacknowledgedMs, readRule, readRoute, readLink]) attempt(() => read(message))
+    for (const read of [readTcpSocket, silenceOf, readRule, readRoute, readLink]) attempt(() => read(message))
     readError(message)
     readDone(message)
     const attributes = readAttributes(message.body)

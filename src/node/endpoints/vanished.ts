@@ -1,16 +1,20 @@
 /**
  * Ends Envoy's connections to endpoints that have vanished without a word: a node without power, a network that drops
- * packets. Such a peer does not even acknowledge what was sent to it. Envoy sees a reset: it sends what may be repeated
- * to another endpoint, and ejects this one. Otherwise requests would wait for as long as their clients do, and outlier
- * detection would learn nothing.
+ * packets. Envoy sees a reset: it sends what may be repeated to another endpoint, and ejects this one. Otherwise requests
+ * would wait for as long as their clients do, and outlier detection would learn nothing.
  *
- * TCP_USER_TIMEOUT would do the same, but ends connections to peers without room for more as well (Linux 6.18).
+ * Such a peer does not even acknowledge what was sent to it. Where it had acknowledged all before it vanished, it answers
+ * no keepalive, and no attempt of the agent's to connect. Each alone may have other reasons: lost packets, or a server
+ * with more connections than it can take.
+ *
+ * TCP_USER_TIMEOUT and keepalive alone would do the same, but the one ends connections to peers without room for more as
+ * well (Linux 6.18), and the other those to an only endpoint.
  */
 
 import type { Frontend } from '../../envoy/resources/frontend.ts'
+import { listSilent, type Silence } from '../../kernel/netlink/silence.ts'
 import { destroyTcp, type TcpEnd } from '../../kernel/netlink/sockdiag.ts'
 import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
-import { listUnacknowledged } from '../../kernel/netlink/unacknowledged.ts'
 import { hostPort } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
 import { isByRequest } from '../../services/settings/envoyprotocol.ts'
@@ -21,8 +25,10 @@ export interface VanishedOptions {
   readonly envoyMark: number
   /** Lists the frontends for which Envoy connects to an endpoint, which may be excluded. */
   readonly frontendsTo: (endpoint: string) => Iterable<Frontend>
-  /** Called for each that acknowledges nothing, also where its connections have to wait. */
-  readonly onVanished: (endpoint: string) => void
+  /** Called for each that does not answer the kernel, also where its connections have to wait. */
+  readonly onSilence: (endpoint: string) => void
+  /** Whether connections of the agent's own to the endpoint are not answered either. */
+  readonly timesOut: (endpoint: string) => boolean
   readonly log: Log
 }
 
@@ -30,6 +36,8 @@ const intervalMs = 250
 const afterFailureMs = 10_000
 /** Linux has sent a segment three times by then: at once, after 200 ms and after 600 ms. */
 const unacknowledgedForMs = 500
+/** The first has waited for two seconds by then (envoy/resources/connection.ts). */
+const enoughProbes = 2
 
 export class VanishedEndpoints {
   readonly #options: VanishedOptions
@@ -69,22 +77,27 @@ export class VanishedEndpoints {
   #end(): readonly string[] {
     this.#socket ??= new NetlinkSocket('sockDiag')
     const socket = this.#socket
-    const { envoyMark, frontendsTo } = this.#options
+    const { envoyMark, frontendsTo, onSilence, timesOut } = this.#options
     const filter = { states: ['established'], mark: { value: envoyMark, mask: envoyMark } } as const
-    const silent = listUnacknowledged(socket, filter, unacknowledgedForMs).map(connection => ({
+    const silent = listSilent(socket, filter).map(connection => ({
       connection,
       endpoint: nameOf(connection.remote),
     }))
     if (silent.length === 0) return []
     const endpoints = new Set(silent.map(({ endpoint }) => endpoint))
-    for (const endpoint of endpoints) this.#options.onVanished(endpoint)
+    for (const endpoint of endpoints) onSilence(endpoint)
     // Once for each: a node that is gone leaves many connections at once.
     const mayEnd = new Set([...endpoints].filter(endpoint => mayGoElsewhere([...frontendsTo(endpoint)])))
     return silent
-      .filter(({ endpoint }) => mayEnd.has(endpoint))
+      .filter(({ endpoint, connection }) => mayEnd.has(endpoint) && hasVanished(connection, () => timesOut(endpoint)))
       .filter(({ connection }) => destroyTcp(socket, connection))
       .map(({ endpoint }) => endpoint)
   }
+}
+
+/** @param timesOut asked about the endpoint only where that matters */
+export function hasVanished({ unacknowledgedMs, unansweredProbes }: Silence, timesOut: () => boolean): boolean {
+  return unacknowledgedMs >= unacknowledgedForMs || (unansweredProbes >= enoughProbes && timesOut())
 }
 
 /** Connections of other protocols, and those to an endpoint without siblings, can only wait, as behind kube-proxy. */

@@ -27,7 +27,7 @@ export class NodeExclusions {
     })
   }
 
-  /** Envoy cannot reach the endpoint. Without anyone to tell that is for Envoy alone to see to. */
+  /** Envoy gets no connection to the endpoint. Without anyone to tell that is for Envoy alone to see to. */
   suspect(endpoint: string): void {
     if (this.#source.report) this.reachability.suspect(endpoint)
   }

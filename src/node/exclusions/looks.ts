@@ -63,6 +63,11 @@ export class Looks {
     return false
   }
 
+  /** Whether nothing has come back from the endpoint lately, asked by connections of this node's own. */
+  timesOut(endpoint: string): boolean {
+    return this.#looks.get(endpoint)?.impression.seen === 'timed out'
+  }
+
   /** An attempt to connect has ended. */
   found(endpoint: string, found: Reached | undefined, time: number): void {
     const look = this.#looks.get(endpoint)

@@ -1,6 +1,7 @@
 /**
- * Looks whether endpoints can be reached that this node's Envoy has trouble with, or that other nodes ask about, and says
- * so to them (controlplane/failures/). An agent that nobody asks, and whose requests do not fail, connects to nothing.
+ * Looks whether endpoints can be reached that this node's Envoy has trouble with, or that other nodes ask about. It says so
+ * to them (controlplane/failures/), and to whoever ends connections (node/endpoints/vanished.ts). An agent that nobody
+ * asks, and whose requests do not fail, connects to nothing.
  */
 
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -43,6 +44,11 @@ export class Reachability {
   ask(endpoints: readonly string[]): void {
     this.#looks.ask(endpoints, Date.now())
     this.#followNew()
+  }
+
+  /** See `Looks`. */
+  timesOut(endpoint: string): boolean {
+    return this.#looks.timesOut(endpoint)
   }
 
   stop(): void {

@@ -4,9 +4,9 @@ import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { after, before, describe, test } from 'node:test'
 import { deleteFlow, type FlowFilter, listFlows } from '../../../src/kernel/netlink/ctnetlink.ts'
+import { listSilent } from '../../../src/kernel/netlink/silence.ts'
 import { destroyTcp, listTcp, tcpListeners } from '../../../src/kernel/netlink/sockdiag.ts'
 import { NetlinkSocket } from '../../../src/kernel/netlink/socket.ts'
-import { listUnacknowledged } from '../../../src/kernel/netlink/unacknowledged.ts'
 import { portState } from '../../../src/kernel/testing/states.ts'
 import { netnsPath } from '../../../src/lab/leftovers.ts'
 import type { Pod } from '../../../src/lab/network.ts'
@@ -127,11 +127,11 @@ time.sleep(60)`,
     const own = new NetlinkSocket('sockDiag', { netns: netnsPath(client.netns) })
     try {
       const marked = (value: number) => ({ states: ['established'], mark: { value, mask: 0x3000 } }) as const
-      const ports = (forMs: number) => listUnacknowledged(own, marked(0x1000), forMs).map(({ remote }) => remote.port)
-      await waitFor('a silent peer', 30_000, async () => ports(500).length > 0)
-      assert.deepEqual(ports(500), [silent])
-      assert.deepEqual(ports(0).toSorted(), [withoutRoom, silent])
-      assert.deepEqual(listUnacknowledged(own, marked(0x2000), 0), [])
+      const found = () => listSilent(own, marked(0x1000))
+      await waitFor('a silent peer', 30_000, async () => found().some(one => one.unacknowledgedMs >= 500))
+      const what = found().map(({ remote, unansweredProbes }) => [remote.port, unansweredProbes])
+      assert.deepEqual(what, [[silent, 0]])
+      assert.deepEqual(listSilent(own, marked(0x2000)), [])
     } finally {
       own.close()
     }

@@ -17,7 +17,6 @@ import { asField, duration, encode, memoize, merge, resource } from '../../encod
 import type { Protocol } from '../../protocols/protocol.ts'
 import { protocolOf } from '../../protocols/protocols.ts'
 import { type Resource, typeUrls } from '../../resource.ts'
-import { tcpKeepalive } from '../connection.ts'
 import { type Frontend, resourceNameOf } from '../frontend.ts'
 import { type BalancingNode, lbPolicyOf, loadBalancing } from './loadbalancing.ts'
 
@@ -51,7 +50,7 @@ function clusterWith(policy: LbPolicy) {
           connectTimeout: duration(settings.upstreamConnectTimeout),
           circuitBreakers: circuitBreakers(settings),
           outlierDetection: outlierDetection(policy, settings),
-          upstreamConnectionOptions: { tcpKeepalive },
+          upstreamConnectionOptions: { tcpKeepalive: protocol.upstreamKeepalive },
         }),
       ),
     ),
