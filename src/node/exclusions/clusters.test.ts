@@ -85,8 +85,8 @@ test('a minority that is cut off has nothing excluded on the other side, on whic
 })
 
 test('minutes of 5 % loss have nothing excluded', () => {
-  // The chance that two SYNs, or the answers to them, are lost.
-  const chance = (1 - 0.95 ** 2) ** 2
+  // The chance that four SYNs, or the answers to them, are lost.
+  const chance = (1 - 0.95 ** 2) ** 4
   fc.assert(
     fc.property(layouts(2), fc.integer(), ({ nodes, endpoints }, seed) => {
       const random = randomFrom(seed)

@@ -6,23 +6,21 @@ import { ofHostPort } from '../../net/address.ts'
 
 export type Reached = Extract<Observation['seen'], 'answers' | 'refused' | 'timed out' | 'slow'>
 
-/** Linux sends a second SYN after a second: one that is lost is no time-out. */
-const patienceMs = 1300
+/** Linux sends a second SYN after a second, so each attempt has sent two by then. */
+const patienceMs = 1500
 /** An endpoint that answers has long done so by then. */
-const lifeAfterMs = 300
+const againAfterMs = 300
 /** The port for what is thrown away, on which hardly anything listens. */
 const discardPort = 9
 
 /** What the kernel says where nobody is there, by its codes. Other errors are of this node, and say nothing. */
-const failures: Readonly<Record<string, Reached>> = {
-  ECONNREFUSED: 'refused',
-  ECONNRESET: 'refused',
-  ETIMEDOUT: 'timed out',
-  EHOSTUNREACH: 'timed out',
-}
+const refusals = ['ECONNREFUSED', 'ECONNRESET']
+/** The other attempt may still succeed. */
+const unanswered = ['ETIMEDOUT', 'EHOSTUNREACH']
 
 /**
- * Where an endpoint does not answer, another port of its address is tried: a host that refuses or accepts that is alive. So
+ * Where an endpoint does not answer, it is tried a second time at once, so that only four lost packets in a row look like
+ * an endpoint that is not there; and another port of its address is tried: a host that refuses or accepts that is alive. So
  * the endpoint has a full backlog, whose SYNs Linux drops without a word, and is slow; not dead.
  *
  * @param endpoint as `hostPort` writes it
@@ -34,7 +32,7 @@ export function connectTo(endpoint: string): Promise<Reached | undefined> {
     let isAlive = false
     const end = (reached: Reached | undefined) => {
       clearTimeout(timer)
-      clearTimeout(looking)
+      clearTimeout(trying)
       for (const socket of sockets) socket.destroy()
       resolve(reached)
     }
@@ -42,7 +40,8 @@ export function connectTo(endpoint: string): Promise<Reached | undefined> {
     const looksForLife = (reached: Reached | undefined) => {
       isAlive = reached === 'answers' || reached === 'refused'
     }
-    const looking = setTimeout(() => sockets.push(attempt(ip, discardPort, looksForLife)), lifeAfterMs)
+    const tryAgain = () => sockets.push(attempt(ip, port, end), attempt(ip, discardPort, looksForLife))
+    const trying = setTimeout(tryAgain, againAfterMs)
     sockets.push(attempt(ip, port, end))
   })
 }
@@ -50,6 +49,8 @@ export function connectTo(endpoint: string): Promise<Reached | undefined> {
 function attempt(host: string, port: number, found: (reached: Reached | undefined) => void): Socket {
   const socket = createConnection({ host, port })
   socket.once('connect', () => found('answers'))
-  socket.on('error', ({ code = '' }: NodeJS.ErrnoException) => found(failures[code]))
+  socket.on('error', ({ code = '' }: NodeJS.ErrnoException) => {
+    if (!unanswered.includes(code)) found(refusals.includes(code) ? 'refused' : undefined)
+  })
   return socket
 }

@@ -7,7 +7,7 @@ import { type Impression, impressionAfter } from './impression.ts'
 
 const anyFound = fc.constantFrom<(Reached | undefined)[]>('answers', 'refused', 'timed out', undefined)
 
-test('an endpoint is said to fail after two attempts in a row that do, until two in a row succeed', () => {
+test('an endpoint is said to fail after two refusals in a row, or silence, until two attempts in a row succeed', () => {
   fc.assert(
     fc.property(fc.array(anyFound), fc.constantFrom<Impression['seen'][]>(undefined, 'suspected'), (all, first) => {
       let before: Impression = { seen: first }
@@ -17,6 +17,7 @@ test('an endpoint is said to fail after two attempts in a row that do, until two
         const bothAre = (is: (found: Reached | undefined) => boolean) => lastTwo.length === 2 && lastTwo.every(is)
         assert.equal(after.seen === undefined, found === undefined)
         if (bothAre(isUnreachable)) assert.equal(after.seen, found)
+        else if (found === 'timed out') assert.equal(after.seen, found)
         else if (isUnreachable(found)) assert.ok(after.seen === 'suspected' || isUnreachable(before.seen))
         if (bothAre(one => one === 'answers')) assert.equal(after.seen, 'answers')
         else if (found === 'answers') assert.ok(after.seen === found || isUnreachable(before.seen))

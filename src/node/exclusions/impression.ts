@@ -1,7 +1,8 @@
 /**
- * What a node says of an endpoint after one attempt to connect and the next. One that fails is no proof, and neither is one
- * that succeeds after failures: packets get lost, a full backlog has room for a moment, and a server restarts. So an
- * endpoint is said to fail, and to answer again, when two attempts in a row have found it so.
+ * What a node says of an endpoint after one attempt to connect and the next. One that is refused is no proof, and neither is
+ * one that succeeds after failures: a server restarts, and a full backlog has room for a moment. So an endpoint is said to
+ * refuse, and to answer again, when two attempts in a row have found it so. Silence takes no second one: it was asked
+ * four times (connecting.ts).
  */
 
 import { isUnreachable } from '../../exclusions/observation.ts'
@@ -19,7 +20,7 @@ export interface Impression {
 export function impressionAfter({ seen, doubt }: Impression, found: Reached | undefined): Impression {
   if (found === undefined) return { seen: undefined }
   if (isUnreachable(found)) {
-    const isSure = doubt === 'fails' || isUnreachable(seen)
+    const isSure = found === 'timed out' || doubt === 'fails' || isUnreachable(seen)
     return isSure ? { seen: found } : { seen: 'suspected', doubt: 'fails' }
   }
   return isUnreachable(seen) && doubt !== 'answers' ? { seen, doubt: 'answers' } : { seen: found }

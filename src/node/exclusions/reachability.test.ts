@@ -95,8 +95,8 @@ test('what the node does not use any more it says nothing of, and again once it 
   }, used)
 })
 
-test('one attempt that fails is no vote, and one that succeeds takes none back', async () => {
-  const found: Reached[] = ['timed out', 'answers', 'timed out', 'refused', 'answers', 'refused', 'answers', 'answers']
+test('one refusal is no vote, and one attempt that succeeds takes none back', async () => {
+  const found: Reached[] = ['refused', 'answers', 'refused', 'refused', 'answers', 'refused', 'answers', 'answers']
   const told: string[] = []
   const { promise: isOver, resolve } = Promise.withResolvers<void>()
   const reachability = new Reachability({
