@@ -60,7 +60,8 @@ describe('a node that loses all its packets', { skip }, () => {
     for (const node of living) {
       await eventually(30, async () => assert.match(JSON.stringify(await excludedAt(node)), new RegExp(`node${dead}`)))
     }
-    t.diagnostic(`excluded on all nodes after ${Date.now() - began} ms`)
+    const [, since = ''] = /since (\S+):/.exec(JSON.stringify(await excludedAt(1))) ?? []
+    t.diagnostic(`excluded after ${Date.parse(since) - began} ms`)
     assert.ok(await isReady(), 'Kubernetes took it away first')
     const { firstErrors } = await connects.end()
     t.diagnostic(
@@ -70,10 +71,9 @@ describe('a node that loses all its packets', { skip }, () => {
     await delay(5000)
     assert.deepEqual((await later.end()).errors, {})
     assert.ok(await isReady(), 'Kubernetes took it away meanwhile')
-    // One GET among hundreds sometimes has no answer in 10 s (docs/architecture.md).
-    const { TIMEOUT = 0, ...others } = (await gets.end()).errors
-    assert.deepEqual(others, {})
-    assert.ok(TIMEOUT <= 1, `${TIMEOUT} GETs were not answered`)
+    const { errors, latencyMs } = await gets.end()
+    t.diagnostic(`GETs took ${latencyMs?.max} ms at most`)
+    assert.deepEqual(errors, {})
     const events = await cluster.kubectl('-n', 'default', 'get', 'events', '-o', 'jsonpath={.items[*].reason}')
     assert.match(events, /\bExcluded\b/)
     await drops('del')
