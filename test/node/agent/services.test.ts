@@ -16,7 +16,7 @@ describe('when Services and endpoints come, change and go', { skip }, () => {
   let pods: readonly [RunningPod, RunningPod, RunningPod]
 
   before(async () => {
-    lab = await AgentLab.build({ flags: ['--drain-time', '20s'] })
+    lab = await AgentLab.build({ flags: ['--drain-time', '10s'] })
     const [first, ...others] = await lab.pods(['client', 'web-1', 'web-2', 'web-3'], 10)
     client = first!
     pods = others as unknown as typeof pods
