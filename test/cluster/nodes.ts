@@ -69,9 +69,12 @@ export class Nodes {
     })
   }
 
-  /** With Lightpath from its images and deploy/, beside kube-proxy. */
-  static deployed(network: 'routed' | 'bridged' = 'routed', ...components: readonly string[]): Promise<Nodes> {
-    return Nodes.#create('nftables', cluster => cluster.deploy('up', 'labelled', ...components), network)
+  /**
+   * With Lightpath from its images and deploy/, beside kube-proxy.
+   * @param parts components, and flags of the agents
+   */
+  static deployed(network: 'routed' | 'bridged' = 'routed', ...parts: readonly string[]): Promise<Nodes> {
+    return Nodes.#create('nftables', cluster => cluster.deploy('up', 'labelled', ...parts), network)
   }
 
   /** A cluster of so many nodes, on which `deploy` installs Lightpath. */

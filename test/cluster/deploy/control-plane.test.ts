@@ -12,7 +12,7 @@ const component = 'app.kubernetes.io/component'
 describe('control planes', { skip }, () => {
   let cluster: Nodes
   before(async () => {
-    cluster = await Nodes.deployed('routed', 'controlplane')
+    cluster = await Nodes.deployed('routed', 'controlplane', '--control-plane-patience=10s')
   })
   after(() => cluster?.down())
 
@@ -25,13 +25,15 @@ describe('control planes', { skip }, () => {
     const page = await cluster.askForwarded(pod, 9000, '/metrics')
     return Number(new RegExp(`^lightpath_controlplane_${name} (.*)$`, 'm').exec(page)?.[1])
   }
-  /** Of those that are ready, since others may be gone when they are asked. */
-  const streams = async () => {
+  /** Others may be gone when they are asked. */
+  const readyReplicas = async () => {
     const ready = '{.items[*].endpoints[?(@.conditions.ready==true)].targetRef.name}'
     const slices = ['endpointslices', '-l', 'kubernetes.io/service-name=lightpath-controlplane']
     const names = await ours('get', ...slices, '-o', `jsonpath=${ready}`)
-    const pods = names.split(' ').map(name => `pod/${name}`)
-    const counts = await Promise.all(pods.map(pod => sample(pod, 'streams')))
+    return names.split(' ').map(name => `pod/${name}`)
+  }
+  const streams = async () => {
+    const counts = await Promise.all((await readyReplicas()).map(pod => sample(pod, 'streams')))
     return counts.reduce((sum, count) => sum + count, 0)
   }
   const served = () =>
@@ -40,6 +42,16 @@ describe('control planes', { skip }, () => {
     })
   const reachesEnvoy = (node: number) =>
     eventually(60, async () => assert.match(await cluster.curl(node, url), /X-Envoy-Attempt-Count: 1/i))
+  /** A replica writes down the tokens of its agents each minute, and with them what it knows where that has changed. */
+  const untilWrittenDown = (replica: string) => {
+    const secondOf = async (file: string) =>
+      Number(await ours('exec', replica, '--', 'stat', '-c', '%Y', `/var/lib/lightpath/${file}`))
+    const since = Date.now() / 1000
+    return eventually(120, async () => {
+      assert.ok((await secondOf('tokens')) > since)
+      assert.ok(await secondOf('facts'))
+    })
+  }
   /** Ends the first process of a pod's container in so many seconds, whether there is an API server or not. */
   const endLater = (pod: string, seconds: number) =>
     ours('exec', pod, '--', 'sh', '-c', `(sleep ${seconds}; kill 1) >/dev/null 2>&1 &`)
@@ -74,9 +86,8 @@ describe('control planes', { skip }, () => {
 
   test('give agents and each other all that they need while the API server is away', async () => {
     const agents = await podsOf('node')
-    const replicas = await podsOf('controlplane')
-    // A snapshot is written each minute.
-    await delay(70_000)
+    const replicas = await readyReplicas()
+    await Promise.all(replicas.map(untilWrittenDown))
     for (const pod of [...agents, ...replicas]) await endLater(pod, 20)
     await withoutApiServer(async () => {
       await delay(30_000)

@@ -8,7 +8,6 @@ import { eventually, isRoot, lightpath, Nodes } from '../nodes.ts'
 const skip = isRoot ? false : 'needs root'
 const dead = 4
 const living = [1, 2, 3]
-const ownNamespace = ['-n', 'lightpath-system']
 
 describe('a node that loses all its packets', { skip }, () => {
   let cluster: Nodes
@@ -17,11 +16,7 @@ describe('a node that loses all its packets', { skip }, () => {
     cluster = await Nodes.of(4, async nodes => {
       // The control planes run elsewhere.
       await nodes.kubectl('cordon', `node${dead}`)
-      await nodes.deploy('up', 'labelled', 'controlplane')
-      const path = '/spec/template/spec/containers/0/args/-'
-      const patch = JSON.stringify([{ op: 'add', path, value: '--max-excluded=50' }])
-      await nodes.kubectl(...ownNamespace, 'patch', 'daemonset/lightpath-node', '--type', 'json', '--patch', patch)
-      await nodes.kubectl(...ownNamespace, 'rollout', 'status', 'daemonset/lightpath-node', '--timeout', '180s')
+      await nodes.deploy('up', 'labelled', 'controlplane', '--max-excluded=50')
       await nodes.kubectl('uncordon', `node${dead}`)
     })
     // A port without a name that Envoy knows: the kernel layer serves it.
