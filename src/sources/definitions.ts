@@ -3,6 +3,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type Change, describeKey, type KubeObject, keyOf } from '../services/objects/objects.ts'
 import { type Problem, problem } from '../services/problem.ts'
+import { ShortLists } from '../services/shortlists.ts'
 
 interface Definition {
   readonly file: string
@@ -12,8 +13,9 @@ interface Definition {
 /** Decides between files that define one object: the first by name applies; the next takes over when that goes. */
 export class Definitions {
   /** Definitions by description of the object, in order of file names. */
-  readonly #byKey = new Map<string, readonly Definition[]>()
-  readonly #byFile = new Map<string, readonly string[]>()
+  readonly #byKey = new ShortLists<Definition>()
+  /** The descriptions of its objects. */
+  readonly #byFile = new ShortLists<string>()
   /** What applied at the last `settle`, of the objects touched since. */
   readonly #before = new Map<string, KubeObject | undefined>()
   /** Files whose duplicates may have changed since the last `settle`. */
@@ -22,17 +24,16 @@ export class Definitions {
   /** From now on a file defines these objects, each once, and nothing else. */
   replace(file: string, objects: readonly KubeObject[]): void {
     const after = new Map(objects.map(object => [describeKey(keyOf(object)), object]))
-    for (const key of this.#byFile.get(file) ?? []) if (!after.has(key)) this.#define(key, file, undefined)
+    for (const key of this.#byFile.get(file)) if (!after.has(key)) this.#define(key, file, undefined)
     for (const [key, object] of after) this.#define(key, file, object)
-    if (after.size > 0) this.#byFile.set(file, [...after.keys()])
-    else this.#byFile.delete(file)
+    this.#byFile.set(file, [...after.keys()])
   }
 
   /** As `replace`, but earlier objects of the file stay unless these replace them. */
   amend(file: string, objects: readonly KubeObject[]): void {
     const after = new Set(objects.map(object => describeKey(keyOf(object))))
-    const others = (this.#byFile.get(file) ?? []).filter(key => !after.has(key))
-    const kept = others.map(key => this.#byKey.get(key)!.find(definition => definition.file === file)!.object)
+    const others = this.#byFile.get(file).filter(key => !after.has(key))
+    const kept = others.map(key => this.#byKey.get(key).find(definition => definition.file === file)!.object)
     this.replace(file, [...kept, ...objects])
   }
 
@@ -42,20 +43,18 @@ export class Definitions {
   }
 
   #define(key: string, file: string, object: KubeObject | undefined): void {
-    const definitions = this.#byKey.get(key) ?? []
+    const definitions = this.#byKey.get(key)
     if (!this.#before.has(key)) this.#before.set(key, definitions[0]?.object)
     const others = definitions.filter(definition => definition.file !== file)
     for (const other of others) this.#rivals.add(other.file).add(file)
-    const left = object ? others.concat({ file, object }).sort(byFile) : others
-    if (left.length > 0) this.#byKey.set(key, left)
-    else this.#byKey.delete(key)
+    this.#byKey.set(key, object ? others.concat({ file, object }).sort(byFile) : others)
   }
 
   /** Returns what changed since the last call; an object that moves from one file to another is not removed. */
   settle(): { readonly changes: readonly Change[]; readonly rivals: ReadonlySet<string> } {
     const changes: Change[] = []
     for (const [key, before] of this.#before) {
-      const after = this.#byKey.get(key)?.[0]?.object
+      const after = this.#byKey.get(key)[0]?.object
       if (after) {
         if (!isDeepStrictEqual(before, after)) changes.push({ type: 'put', object: after })
       } else if (before) changes.push({ type: 'remove', key: keyOf(before) })
@@ -69,8 +68,8 @@ export class Definitions {
   /** The objects of a file for which another file decides. */
   duplicates(file: string): readonly Problem[] {
     const problems: Problem[] = []
-    for (const key of this.#byFile.get(file) ?? []) {
-      const decides = this.#byKey.get(key)![0]!.file
+    for (const key of this.#byFile.get(file)) {
+      const decides = this.#byKey.get(key)[0]!.file
       if (decides === file) continue
       const remedy = `the definition in ${decides} applies; remove one`
       problems.push(problem('LP103', key, `${file} and ${decides} both define it`, remedy))
