@@ -97,7 +97,7 @@ export const faults: readonly Fault[] = [
   },
   {
     name: 'Envoy hung (SIGSTOP)',
-    test: ['node/agent/processes/crash', 'an Envoy that hangs is left out after two missed canary requests'],
+    test: ['node/failures/hung-envoy', 'loses its clients when it hangs'],
     seconds: 10,
     lightpathOnly: true,
     aim: { seconds: 2 },

@@ -31,6 +31,7 @@ import { Endings } from './envoy/endings.ts'
 import { EnvoyLayer } from './envoy/envoylayer.ts'
 import { OverlaySwitch } from './envoy/overlayswitch.ts'
 import { RedirectPort } from './envoy/redirectport.ts'
+import { watchStall } from './envoy/stall/stallwatch.ts'
 import { XdsEndpoint } from './envoy/xds/endpoint.ts'
 import type { Report } from './events.ts'
 import { NodeExclusions } from './exclusions/exclusions.ts'
@@ -62,7 +63,7 @@ import { UseWatch } from './use/usewatch.ts'
 /** How long Envoy may take until an acknowledged listener is in all its workers. */
 const settleMs = 250
 const drainIntervalMs = 5000
-const canaryTimes = { intervalMs: 1000, startIntervalMs: 50, timeoutMs: 1000, misses: 2, recovery: 30 }
+const canaryTimes = { intervalMs: 500, startIntervalMs: 50, timeoutMs: 1000, suspectMs: 250, misses: 2, recovery: 60 }
 const portIntervalMs = 1000
 const gatherMs = 500
 const stayingMs = 10_000
@@ -97,7 +98,7 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
     onChange: () => report({ type: 'redirect port changed' }),
   })
   const endings = new Endings({ ...options, kernel, hasAddress, log })
-  const envoy = createEnvoyLayer(options, { kernel, xds, redirectPort, endings, sockets }, report)
+  const envoy = createEnvoyLayer(options, { kernel, xds, redirectPort, endings, sockets, log }, report)
   const adminSockets = () => adminSocketsOf(envoy, sockets)
 
   const pods = () => localPods(nodeName, plan)
@@ -232,11 +233,12 @@ interface EnvoyNeeds {
   readonly redirectPort: RedirectPort
   readonly endings: Endings
   readonly sockets: EnvoySockets
+  readonly log: Log
 }
 
 function createEnvoyLayer(
   options: AgentOptions,
-  { kernel, xds, redirectPort, endings, sockets }: EnvoyNeeds,
+  { kernel, xds, redirectPort, endings, sockets, log }: EnvoyNeeds,
   report: Report,
 ): EnvoyLayer {
   const { clientAddress, redirectPort: port, families } = options
@@ -259,6 +261,7 @@ function createEnvoyLayer(
       startCanary({
         socket: canarySocket(sockets, instance),
         ...canaryTimes,
+        watchStall: onStalled => watchStall({ ...options, users: () => xds.users, log }, onStalled),
         onChange: answer => {
           onChange(answer)
           const shortage = shortageIn(answer)

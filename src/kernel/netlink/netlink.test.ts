@@ -6,6 +6,7 @@ import { canonicalIp } from '../../net/address.ts'
 import { ipBytes, ipText } from '../../net/ipbytes.ts'
 import { NetlinkError, readDone, readError } from './answer.ts'
 import { readFlow } from './ctnetlink.ts'
+import { readProgress } from './progress.ts'
 import { type Attributes, MalformedMessage, readAttributes, readMessages, required } from './reader.ts'
 import { readLink } from './route/links.ts'
 import { readRoute } from './route/routes.ts'
@@ -95,7 +96,8 @@ test('A number is read as it was written, in either byte order; text without its
 function readEverything(bytes: Buffer): void {
   for (const message of readMessages(bytes)) {
     attempt(() => readFlow(message))
-    for (const read of [readTcpSocket, silenceOf, readRule, readRoute, readLink]) attempt(() => read(message))
+    for (const read of [readTcpSocket, silenceOf, readProgress, readRule, readRoute, readLink])
+      attempt(() => read(message))
     readError(message)
     readDone(message)
     const attributes = readAttributes(message.body)

@@ -99,6 +99,10 @@ export class Attributes extends Map<number, Buffer> {
     return this.#sized(type, 4)?.readUInt32LE()
   }
 
+  u64(type: number): bigint | undefined {
+    return this.#sized(type, 8)?.readBigUInt64LE()
+  }
+
   be16(type: number): number | undefined {
     return this.#sized(type, 2)?.readUInt16BE()
   }

@@ -18,8 +18,10 @@ async function listen(server: Server): Promise<void> {
 }
 
 /** What the canary reports, one after another; `until` waits until it has reported so many. */
-function watch(users?: readonly number[], intervalMs = 10) {
+function watch(users?: readonly number[], intervalMs = 10, suspectMs = 60_000) {
   const said: CanaryAnswer[] = []
+  /** What happened to watches of Envoy's connections: each finds at once that these stand still. */
+  const watches: string[] = []
   const canary = startCanary({
     socket: { path, users },
     intervalMs,
@@ -28,9 +30,15 @@ function watch(users?: readonly number[], intervalMs = 10) {
     misses: 2,
     recovery: 5,
     onChange: answer => said.push(answer),
+    suspectMs,
+    watchStall: onStalled => {
+      watches.push('started')
+      onStalled()
+      return { stop: () => watches.push('stopped') }
+    },
   })
   const until = (count: number) => waitFor(`answer ${count} of the canary`, 20_000, () => said.length >= count)
-  return { said, until, stop: () => canary.stop() }
+  return { said, watches, until, stop: () => canary.stop() }
 }
 
 describe('the canary', () => {
@@ -142,5 +150,20 @@ describe('the canary', () => {
     server.close()
     assert.deepEqual(said, ['serving', 'missed'])
     assert.ok(asked >= 5, `${asked}`)
+  })
+  test('reports a hang at the first miss when the connections stand still, and that Envoy goes on', async () => {
+    let asked = 0
+    const server = createServer((_, response) => {
+      asked++
+      if (asked !== 2) response.end()
+    })
+    await listen(server)
+    const { said, watches, until, stop } = watch(undefined, 10, 100)
+    await until(3)
+    stop()
+    server.closeAllConnections()
+    server.close()
+    assert.deepEqual(said, ['serving', 'missed', 'serving'])
+    assert.deepEqual(watches, ['started', 'stopped'])
   })
 })

@@ -7,6 +7,7 @@ import type { UnixAddress } from '../../envoy/program/sockets.ts'
 import { get } from '../../observe/http/plainhttp.ts'
 import { connectUnix } from '../../observe/http/unixsocket.ts'
 import type { Shortage } from '../../plan/envoy/heldback.ts'
+import type { StallWatch } from './stall/stallwatch.ts'
 
 /**
  * `overloaded`: it serves, but is short of memory, and ends each connection after its answer (envoy/bootstrap/overload.ts).
@@ -43,6 +44,10 @@ export interface CanaryOptions {
   readonly recovery: number
   /** Called when the answer changes, and once at the start. */
   readonly onChange: (answer: CanaryAnswer) => void
+  /** After so long without an answer Envoy may hang. */
+  readonly suspectMs: number
+  /** Called then, and stopped with the next answer. When it finds that Envoy hangs, `missed` is reported at once. */
+  readonly watchStall: (onStalled: () => void) => StallWatch
 }
 
 export interface Canary {
@@ -60,6 +65,8 @@ export function startCanary({
   misses,
   recovery,
   onChange,
+  suspectMs,
+  watchStall,
 }: CanaryOptions): Canary {
   let known: CanaryAnswer | undefined
   let last: CanaryAnswer | undefined
@@ -70,11 +77,16 @@ export function startCanary({
   /** How many more times it has to be serving. */
   let recovering = 0
   let timer: NodeJS.Timeout | undefined
+  let suspicion: NodeJS.Timeout | undefined
+  let stall: StallWatch | undefined
   let stopped = false
 
   const ask = async () => {
+    suspicion = setTimeout(suspect, suspectMs)
     const found = await request(socket, timeoutMs)
+    clearTimeout(suspicion)
     if (stopped) return
+    if (found !== 'missed') trust()
     const isUnanswered = found === 'missed' || found === 'full'
     unanswered = isUnanswered ? unanswered + 1 : 0
     alike = found === last ? alike + 1 : 1
@@ -89,10 +101,20 @@ export function startCanary({
     else if (answer === 'serving' && recovering > 0) recovering--
     if (answer === 'serving') starts = 0
     wait()
-    if (answer === known) return
     if (answer === 'serving' && recovering > 0) return
+    say(answer)
+  }
+  const say = (answer: CanaryAnswer) => {
+    if (answer === known) return
     known = answer
     onChange(answer)
+  }
+  const suspect = () => {
+    stall ??= watchStall(() => say('missed'))
+  }
+  const trust = () => {
+    stall?.stop()
+    stall = undefined
   }
   const wait = () => {
     starts = Math.max(0, starts - 1)
@@ -104,6 +126,8 @@ export function startCanary({
     stop() {
       stopped = true
       clearTimeout(timer)
+      clearTimeout(suspicion)
+      trust()
     },
   }
 }
