@@ -28,12 +28,14 @@ export function portsByFamily(service: Service): readonly PortOfFamily[] {
     const family = familyOf(vip)!
     return { vip, family, external: externalAddressesOfAll(service, family) }
   })
-  return ports.flatMap(port =>
+  const all = ports.flatMap(port =>
     families.map(({ vip, family, external }, index) => {
       const id = portId(namespace, name, port, index === 0 ? undefined : family)
       return { id, port, family, vip, external: externalAddressesOfPort(external, port) }
     }),
   )
+  // `flatMap` makes room for 17. A copy has no room for more.
+  return all.slice()
 }
 
 /** Claims an address that a port has in several kinds once, as the kind that goes before the others. */
