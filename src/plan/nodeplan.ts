@@ -14,7 +14,7 @@ import { readSettings } from '../services/settings/annotations.ts'
 import { type Derived, newDerived, type Shape, shapeOf } from './derived.ts'
 import { rememberedOf } from './endpoints/candidates.ts'
 import { EndpointChoice } from './endpoints/choice.ts'
-import { concernedBy, type Excluded, nothingExcluded } from './endpoints/excluded.ts'
+import { concernedBy, type Excluded, nothingExcluded, slicesUnlessExcluded } from './endpoints/excluded.ts'
 import { healthChecksOf } from './endpoints/healthcheck.ts'
 import type { Bar, NodeTopology } from './endpoints/rules.ts'
 import { EnvoyQuota } from './envoy/quota.ts'
@@ -190,7 +190,8 @@ export class NodePlan {
     const known = this.#unlessExcluded.get(ports)
     if (known) return known
     const envoyAddresses = this.#quota.shareOf(facts.key)
-    const inputs = { ...this.#inputs(shape, facts, derived), excluded: nothingExcluded, envoyAddresses }
+    const slices = slicesUnlessExcluded(facts.slices, this.#excluded.exclusions)
+    const inputs = { ...this.#inputs(shape, { slices }, derived), excluded: nothingExcluded, envoyAddresses }
     const states = portStatesOf(shape.service, shape.wanted, inputs).ports
     this.#unlessExcluded.set(ports, states)
     return states

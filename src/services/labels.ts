@@ -8,4 +8,7 @@ export const labels = {
   exclusion: 'lightpath.cloud/exclusion',
 } as const
 
+/** The condition of a Pod that is False while many nodes cannot reach it, and the readiness gate for that. */
+export const reachable = 'lightpath.cloud/Reachable'
+
 export const ourProxyName = 'lightpath.cloud'

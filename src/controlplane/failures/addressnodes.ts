@@ -12,12 +12,15 @@ type Resident = Pod | Node
 
 export class AddressNodes {
   readonly #pods = new Map<string, Pod>()
+  readonly #unreachable = new Map<string, Pod>()
   readonly #nodes = new Map<string, Node>()
   readonly #byAddress = new AddressIndex<Resident>()
 
   /** @param name `namespace/name` */
   setPod(name: string, pod: Pod | undefined): void {
     this.#set(this.#pods, name, pod)
+    if (pod?.isUnreachable) this.#unreachable.set(name, pod)
+    else this.#unreachable.delete(name)
   }
 
   setNode(name: string, node: Node | undefined): void {
@@ -27,6 +30,12 @@ export class AddressNodes {
   /** Undefined where nobody is known to have the address, or several on different nodes say so. */
   nodeOf(ip: string): string | undefined {
     return only(this.#byAddress.get(ip).map(nodeNameOf))
+  }
+
+  /** Pods whose condition says that they cannot be reached, and those on these nodes. */
+  *podsIn(nodes: ReadonlySet<string>): Iterable<Pod> {
+    if (nodes.size === 0) yield* this.#unreachable.values()
+    else for (const pod of this.#pods.values()) if (pod.isUnreachable || nodes.has(pod.nodeName)) yield pod
   }
 
   /** The pod that alone has the address. */

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Sight } from '../../facts/failures.ts'
+import type { SliceEndpoint } from '../../services/objects/endpointslice.ts'
 import { aNode, anEndpoint, aPod, aSlice, put, remove } from '../../services/testing.ts'
 import { Failures } from './failures.ts'
 import { ReadyEndpoints } from './readyendpoints.ts'
@@ -46,6 +47,26 @@ test('a suspicion is no vote, and who does not use the endpoint has none', () =>
   assert.deepEqual(failures.verdictFor('node3', 3).asked, [endpoint])
   says('answers', 4, 'node2', 'node4')
   assert.deepEqual(excluded(), [])
+})
+
+test('what is not ready for its exclusion alone stays in question until nodes reach it, and then is not excluded', () => {
+  const { ready, failures, says, excluded } = setup('node1', 'node2')
+  says('refused', 1, 'node1', 'node2')
+  const gated = aPod('pod', '10.244.9.1', { nodeName: 'node9', gated: 'containers ready' })
+  const leaves = (fields: Partial<SliceEndpoint>) =>
+    put(aSlice([anEndpoint('10.244.9.1', { nodeName: 'node9', ready: false, serving: false, ...fields })]))
+  ready.apply([put({ ...gated, isUnreachable: true }), leaves({})])
+  failures.review(2, 2)
+  assert.deepEqual(excluded(), [`endpoint ${endpoint} node1,node2`])
+  assert.deepEqual(failures.verdictFor('node1', 2).asked, [endpoint])
+  says('answers', 3, 'node1', 'node2')
+  assert.deepEqual(excluded(), [])
+  for (const pod of [gated, { ...gated, isUnreachable: true, gated: 'containers not ready' } as const]) {
+    ready.apply([put(pod)])
+    assert.equal(ready.find(endpoint), undefined)
+  }
+  ready.apply([put({ ...gated, isUnreachable: true }), leaves({ terminating: true })])
+  assert.equal(ready.find(endpoint), undefined)
 })
 
 test('a node is excluded that does not answer what it is asked, and not where its connection has ended', () => {

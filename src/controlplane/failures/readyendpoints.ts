@@ -1,10 +1,16 @@
-/** Finds the endpoints that Kubernetes says are ready and that may be excluded, and whose they are. */
+/**
+ * Finds the endpoints that Kubernetes says are ready and that may be excluded, and whose they are. One that is not ready
+ * since Kubernetes has been told that it cannot be reached counts as ready: else what follows from an exclusion would end
+ * it, and would leave fewer of which others could be taken.
+ */
 
 import { type FactType, nameOf, typeOf } from '../../facts/types.ts'
 import { hostPort, ofHostPort } from '../../net/address.ts'
 import { AddressIndex } from '../../services/addressindex.ts'
-import { type EndpointSlice, ipsOf } from '../../services/objects/endpointslice.ts'
+import { type EndpointSlice, ipsOf, type SliceEndpoint } from '../../services/objects/endpointslice.ts'
+import type { Pod } from '../../services/objects/networkpolicy.ts'
 import { type Change, type KubeObject, keyOf } from '../../services/objects/objects.ts'
+import { compareText } from '../../text/compare.ts'
 import { AddressNodes } from './addressnodes.ts'
 
 export interface ReadyEndpoint {
@@ -14,9 +20,20 @@ export interface ReadyEndpoint {
   readonly namespace: string
 }
 
+/** The endpoints of a Service port in one family that are ready, or would be but for their readiness gate. */
+export interface Members {
+  readonly id: string
+  /** In order. */
+  readonly ips: readonly string[]
+  /** Those of them that are not ready. */
+  readonly notReady: ReadonlySet<string>
+}
+
 export class ReadyEndpoints {
   /** By name of the resource. */
   readonly #slices = new Map<string, EndpointSlice>()
+  /** By namespace and name. */
+  readonly #byService = new Map<string, Set<EndpointSlice>>()
   /** A pod is in the slices of several Services. */
   readonly #byAddress = new AddressIndex<EndpointSlice>()
   readonly #nodes = new AddressNodes()
@@ -44,7 +61,7 @@ export class ReadyEndpoints {
     const { ip } = ofHostPort(endpoint)
     const isReadyIn = ({ ports, endpoints }: EndpointSlice) =>
       ports.some(({ protocol, port }) => protocol === 'TCP' && hostPort(ip, port) === endpoint) &&
-      endpoints.some(one => one.ip === ip && one.ready)
+      endpoints.some(one => one.ip === ip && this.#isReady(one))
     const slice = this.#byAddress.get(ip).find(isReadyIn)
     if (!slice || this.#nodes.staysIn(ip)) return undefined
     const { namespace } = this.#nodes.podOf(ip) ?? slice
@@ -57,6 +74,57 @@ export class ReadyEndpoints {
     return pod && nameOf(keyOf(pod))
   }
 
+  podAt(ip: string): Pod | undefined {
+    return this.#nodes.podOf(ip)
+  }
+
+  nodeOf(ip: string): string | undefined {
+    return this.#nodes.nodeOf(ip)
+  }
+
+  /** Pods whose condition says that they cannot be reached, and those on these nodes. */
+  podsIn(nodes: ReadonlySet<string>): Iterable<Pod> {
+    return this.#nodes.podsIn(nodes)
+  }
+
+  /** Those of each Service port that has the address. */
+  membersWith(ip: string): readonly Members[] {
+    const ports = this.#byAddress
+      .get(ip)
+      .flatMap(({ namespace, service, family, ports }) =>
+        ports.map(({ protocol, name }) => ({ service: `${namespace}/${service}`, family, protocol, name })),
+      )
+    const byId = new Map(ports.map(port => [Object.values(port).join(' '), port]))
+    return [...byId].map(([id, { service, family, protocol, name }]) => {
+      const isOfPort = (slice: EndpointSlice) =>
+        slice.family === family && slice.ports.some(one => one.name === name && one.protocol === protocol)
+      const endpoints = this.#endpointsOf(service, isOfPort)
+      const ready = new Set(endpoints.flatMap(one => (one.ready ? [one.ip] : [])))
+      const ips = new Set([...ready, ...endpoints.flatMap(one => (this.#isGatedOnly(one) ? [one.ip] : []))])
+      const notReady = new Set([...ips].filter(ip => !ready.has(ip)))
+      return { id, ips: [...ips].sort(compareText), notReady }
+    })
+  }
+
+  /** The addresses of a Service's endpoints that are ready, in order. */
+  readyIn(service: string): readonly string[] {
+    const ready = this.#endpointsOf(service).flatMap(one => (one.ready ? [one.ip] : []))
+    return [...new Set(ready)].sort(compareText)
+  }
+
+  #endpointsOf(service: string, has: (slice: EndpointSlice) => boolean = () => true): readonly SliceEndpoint[] {
+    return [...(this.#byService.get(service) ?? [])].filter(has).flatMap(({ endpoints }) => endpoints)
+  }
+
+  #isReady(endpoint: SliceEndpoint): boolean {
+    return endpoint.ready || (this.#isGatedOnly(endpoint) && this.#nodes.podOf(endpoint.ip)?.isUnreachable === true)
+  }
+
+  /** Nothing but its readiness gate, or the kubelet's word on that, keeps it from being ready. */
+  #isGatedOnly({ ip, terminating }: SliceEndpoint): boolean {
+    return !terminating && this.#nodes.podOf(ip)?.gated === 'containers ready'
+  }
+
   #set(type: FactType, name: string, object: KubeObject | undefined): void {
     if (type === 'EndpointSlice' || type === 'Pod' || type === 'Node') this.#revision++
     if (type === 'EndpointSlice') this.#setSlice(name, object?.kind === type ? object : undefined)
@@ -66,10 +134,30 @@ export class ReadyEndpoints {
 
   #setSlice(name: string, slice: EndpointSlice | undefined): void {
     const before = this.#slices.get(name)
-    if (before) this.#byAddress.remove(ipsOf(before), before)
+    if (before) {
+      this.#byAddress.remove(ipsOf(before), before)
+      this.#ofService(before).delete(before)
+    }
     if (slice) {
       this.#slices.set(name, slice)
       this.#byAddress.add(ipsOf(slice), slice)
+      this.#ofService(slice).add(slice)
     } else this.#slices.delete(name)
+    for (const one of [before, slice]) {
+      if (one && this.#ofService(one).size === 0) this.#byService.delete(serviceOf(one))
+    }
   }
+
+  #ofService(slice: EndpointSlice): Set<EndpointSlice> {
+    const service = serviceOf(slice)
+    const known = this.#byService.get(service)
+    if (known) return known
+    const slices = new Set<EndpointSlice>()
+    this.#byService.set(service, slices)
+    return slices
+  }
+}
+
+function serviceOf({ namespace, service }: EndpointSlice): string {
+  return `${namespace}/${service}`
 }

@@ -129,6 +129,26 @@ test('what would be used were nothing excluded is known while it is', () => {
   assert.deepEqual([...plan.statesUnlessExcluded('10.244.3.1')], [])
 })
 
+test('what its exclusion keeps from being ready has taken its part of the share, and would be used were nothing excluded', () => {
+  const plan = new TestPlan({ manyEndpoints: 2 })
+  const isOut = (...out: readonly string[]) =>
+    put(aSlice([1, 2, 3, 4].map(i => onNode(`10.244.${i}.1`, `node${i}`, { ready: !out.includes(`node${i}`) }))))
+  plan.tell([put(aService()), isOut()])
+  plan.setExclusions(new Exclusions([excluded('node', 'node3', 1), excluded('node', 'node2', 2)]))
+  plan.tell([isOut('node2', 'node3')])
+  const left = () => ips(stateOf(plan).endpoints)
+  assert.deepEqual(left(), ['10.244.1.1', '10.244.4.1'])
+  plan.setExclusions(new Exclusions(['node2', 'node3', 'node4'].map((node, since) => excluded('node', node, since))))
+  assert.deepEqual(left(), ['10.244.1.1', '10.244.4.1'])
+  for (const ip of ['10.244.2.1', '10.244.3.1', '10.244.4.1']) {
+    const [state] = plan.statesUnlessExcluded(ip)
+    assert.deepEqual(ips(state?.endpoints), ['10.244.1.1', '10.244.2.1', '10.244.3.1', '10.244.4.1'])
+  }
+  plan.setExclusions(new Exclusions([excluded('node', 'node3')]))
+  const [state] = plan.statesUnlessExcluded('10.244.3.1')
+  assert.deepEqual(ips(state?.endpoints), ['10.244.1.1', '10.244.3.1', '10.244.4.1'])
+})
+
 const nodes = ['node1', 'node2', 'node3', 'node4']
 const anyEndpoints = fc
   .array(fc.record({ nodeName: fc.constantFrom(...nodes), ready: fc.boolean(), terminating: fc.boolean() }), {

@@ -3,7 +3,7 @@
 import { type Exclusion, Exclusions } from '../../exclusions/exclusion.ts'
 import { leftOut } from '../../exclusions/share.ts'
 import { ofHostPort, type Protocol } from '../../net/address.ts'
-import type { EndpointSlice } from '../../services/objects/endpointslice.ts'
+import type { EndpointSlice, SliceEndpoint } from '../../services/objects/endpointslice.ts'
 import type { ServiceIndex } from '../../services/serviceindex.ts'
 import type { NumberedCandidate } from './endpointlist.ts'
 import { isLocal, type NodeTopology } from './rules.ts'
@@ -26,8 +26,33 @@ export function leftOutOf(
   excluded: Excluded,
 ): ReadonlyMap<NumberedCandidate, Exclusion> {
   if (excluded.exclusions.isEmpty) return nobody
+  const exclusionOf = exclusionFor(protocol, numbers, topology, excluded)
   const ready = all.filter(({ source }) => source.ready)
-  return leftOut(ready, exclusionFor(protocol, numbers, topology, excluded), excluded.share)
+  const gatedOut = all.filter(one => mayBeGatedOut(one.source) && exclusionOf(one)).length
+  return leftOut(ready, exclusionOf, excluded.share, gatedOut)
+}
+
+/**
+ * Whether an endpoint that is excluded may be not ready for that alone: its Pod has the readiness gate
+ * (controlplane/reachability/). One of a node that is excluded may have other reasons; to count it errs on the safe side.
+ */
+function mayBeGatedOut({ ready, terminating }: SliceEndpoint): boolean {
+  return !ready && !terminating
+}
+
+/** Returns slices as they would be were nothing excluded, and so none gated out. */
+export function slicesUnlessExcluded(
+  slices: readonly EndpointSlice[],
+  exclusions: Exclusions,
+): readonly EndpointSlice[] {
+  const isGatedOut = (endpoint: SliceEndpoint, { ports }: EndpointSlice) =>
+    mayBeGatedOut(endpoint) &&
+    ports.some(({ port, protocol }) => exclusions.of(endpoint.ip, port, protocol, endpoint.nodeName))
+  if (!slices.some(slice => slice.endpoints.some(one => isGatedOut(one, slice)))) return slices
+  return slices.map(slice => ({
+    ...slice,
+    endpoints: slice.endpoints.map(one => (isGatedOut(one, slice) ? { ...one, ready: true, serving: true } : one)),
+  }))
 }
 
 /** A node that others cannot reach still reaches what is on itself. */

@@ -54,6 +54,10 @@ export interface Pod {
   readonly nodeName: string
   /** Canonical, one of each family at most; none while it waits for the next. */
   readonly addresses: readonly string[]
+  /** Its condition `reachable` (labels.ts) is False. */
+  readonly isUnreachable?: true
+  /** Set where it is not ready while that condition is not True: whether its containers are ready. */
+  readonly gated?: 'containers ready' | 'containers not ready'
 }
 
 /** https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors */

@@ -11,6 +11,7 @@ import {
   sharedText,
   show,
 } from '../../text/raw.ts'
+import { reachable } from '../labels.ts'
 import type {
   Direction,
   LabelRequirement,
@@ -111,6 +112,10 @@ export function parsePod(raw: Raw, { namespace, name, labels }: Metadata, report
   const addresses = given.flatMap(ip => readIp(ip) ?? [])
   // A running pod has lost its addresses, as when its node starts again, and gets others.
   if (addresses.length === 0 && status.phase !== 'Running') return { ignored: 'it has no address yet' }
+  const isGated = rawList(spec.readinessGates).some(gate => rawObject(gate).conditionType === reachable)
+  const conditions = rawList(status.conditions).map(rawObject)
+  const is = (condition: string, wanted: string) =>
+    conditions.some(({ type, status }) => type === condition && status === wanted)
   const object: Pod = {
     kind: 'Pod',
     namespace,
@@ -118,6 +123,8 @@ export function parsePod(raw: Raw, { namespace, name, labels }: Metadata, report
     labels: sharedRecord(usedTexts('label', labels, () => true, report)),
     nodeName: sharedText(spec.nodeName),
     addresses: [...new Set(addresses)],
+    ...(is(reachable, 'False') && { isUnreachable: true }),
+    ...(isGated && { gated: is('ContainersReady', 'True') ? 'containers ready' : 'containers not ready' }),
   }
   return { object }
 }

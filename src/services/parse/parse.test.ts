@@ -78,6 +78,26 @@ const others: readonly Case[] = [
     object: { kind: 'ServiceCIDR', name: 'kubernetes', cidrs: ['10.96.0.0/12', 'fd00::/108'] },
     problems: [/LP102 ServiceCIDR kubernetes: spec.cidrs: "10.0.0.0" is no range of addresses/],
   },
+  ...[
+    ['True', 'False', { gated: 'containers ready', isUnreachable: true }],
+    ['False', 'True', { gated: 'containers not ready', isUnreachable: undefined }],
+  ].map(([containersReady, reachable, object]) => ({
+    title: `a Pod that is ready while it can be reached says whether it can be (${reachable}), and whether it would be ready`,
+    raw: {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { namespace: 'shop', name: 'cart-1' },
+      spec: { nodeName: 'node1', readinessGates: [{ conditionType: 'lightpath.cloud/Reachable' }] },
+      status: {
+        podIP: '10.244.1.7',
+        conditions: [
+          { type: 'ContainersReady', status: containersReady },
+          { type: 'lightpath.cloud/Reachable', status: reachable },
+        ],
+      },
+    },
+    object: object as Readonly<Record<string, unknown>>,
+  })),
   {
     title: 'a Namespace keeps the label that opts it out, and is in no namespace',
     raw: {
