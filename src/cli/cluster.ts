@@ -142,6 +142,7 @@ export function clusterCommands(program: Command): void {
       'controlPlaneCertificate',
       'controlPlaneState',
       'maxStaleness',
+      'maxUnready',
       'metricsAddress',
       'metricsPort',
       'logLevel',

@@ -51,6 +51,18 @@ test('a control plane has the rights of an agent, and changes nothing but its ow
   }
 })
 
+test('what tells Kubernetes of Pods writes their status, and runs with the control plane of each zone', () => {
+  const own = rights(rulesOf('components/reachability/access.yaml', 'lightpath-reachability'))
+  assert.deepEqual([...own], ['/pods/status patch'])
+  const { patches } = parse(read('components/reachability/kustomization.yaml'))
+  const [deployment] = parseAllDocuments(read('components/controlplane/replicas/deployment.yaml'))
+  const [key, label] = patches[0].target.labelSelector.split('=')
+  assert.equal(deployment!.toJS().metadata.labels[key], label)
+  const [{ path, value }] = parse(patches[0].patch)
+  assert.equal(path, '/spec/template/spec/containers/0/args/-')
+  assert.equal(configOf([value]).maxUnready, 50)
+})
+
 test('agents may have the facts, and no other path', () => {
   assert.deepEqual(rulesOf(access, 'lightpath-facts'), [{ nonResourceURLs: [factsAccess.path], verbs: ['get'] }])
 })

@@ -14,6 +14,7 @@ import {
 } from '@grpc/grpc-js'
 import type { Certificates } from '../certificates/certificate.ts'
 import { DeltaDiscoveryRequestSchema } from '../envoy/api/envoy/service/discovery/v3/discovery_pb.js'
+import type { Exclusion } from '../exclusions/exclusion.ts'
 import { failuresService } from '../facts/failures.ts'
 import { isNoFormat, sayFormat } from '../facts/format.ts'
 import { encodeFreshness } from '../facts/freshness.ts'
@@ -51,6 +52,8 @@ export interface ControlPlaneOptions {
   readonly failureTimes?: FailureTimes
   /** Hears what owners of Pods and Nodes are to know. */
   readonly tell?: (note: Note) => void
+  /** Hears that something is excluded, or no longer. */
+  readonly exclusionsChanged?: () => void
 }
 
 export interface ControlPlane {
@@ -59,6 +62,8 @@ export interface ControlPlane {
   readonly knowledge: Knowledge
   /** Agents are served, if there is room for them. */
   readonly isServing: boolean
+  /** Those that nodes are told. */
+  readonly exclusions: readonly Exclusion[]
   readings(): Readings
   stop(): Promise<void>
 }
@@ -138,6 +143,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   const failures = new Failures(ready, options.failureTimes)
   const exchange = new Exchange(failures, log, (begun, ended) => {
     for (const note of notesOf(begun, ended, endpoint => ready.podOf(endpoint))) options.tell?.(note)
+    options.exclusionsChanged?.()
   })
   const isTooOld = () => maxStalenessMs !== undefined && (freshness.ageMs ?? 0) > maxStalenessMs
   let wasCutOff = false
@@ -233,6 +239,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     knowledge,
     get isServing() {
       return knowledge.isKnown && !isTooOld()
+    },
+    get exclusions() {
+      return failures.settled(performance.now()) ?? []
     },
     readings: () => ({
       streams: streams.size,

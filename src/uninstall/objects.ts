@@ -9,21 +9,39 @@ const name = 'lightpath.cloud'
 const admission = '/apis/admissionregistration.k8s.io/v1'
 const access = '/apis/rbac.authorization.k8s.io/v1'
 
-/** The objects that label new Services. Not every version of Kubernetes has policies. */
+/** Policies of these names, with their bindings, which go first. */
+const policies = (kind: 'mutating' | 'validating', ...names: readonly string[]) =>
+  names.flatMap(each => [
+    `${admission}/${kind}admissionpolicybindings/${each}`,
+    `${admission}/${kind}admissionpolicies/${each}`,
+  ])
+
+/** The objects that label new Services, and give new Pods a readiness gate. Not every version of Kubernetes has policies. */
 export const admissionObjects: readonly string[] = [
   `${admission}/mutatingwebhookconfigurations/${name}`,
-  `${admission}/mutatingadmissionpolicybindings/${name}`,
-  `${admission}/mutatingadmissionpolicies/${name}`,
+  ...policies('mutating', name, `reachability-gate.${name}`),
 ]
 
-/** Of deploy/node, deploy/webhook and the components controlplane and prometheus; all else is in the namespace. */
+/**
+ * Of deploy/node, deploy/webhook and components, which go last: a Pod that got a gate just now is ready by its policy. All
+ * else is in the namespace.
+ */
 export const accessObjects: readonly string[] = [
-  'lightpath-node',
-  'lightpath-webhook',
-  'lightpath-controlplane',
-  'lightpath-facts',
-  'lightpath-metrics',
-].flatMap(each => [`${access}/clusterrolebindings/${each}`, `${access}/clusterroles/${each}`])
+  ...clusterRoles('lightpath-reachability'),
+  ...policies('validating', `reachability.${name}`),
+  ...policies('mutating', `reachable.${name}`),
+  ...clusterRoles(
+    'lightpath-node',
+    'lightpath-webhook',
+    'lightpath-controlplane',
+    'lightpath-facts',
+    'lightpath-metrics',
+  ),
+]
+
+function clusterRoles(...names: readonly string[]): readonly string[] {
+  return names.flatMap(each => [`${access}/clusterrolebindings/${each}`, `${access}/clusterroles/${each}`])
+}
 
 export function daemonSetPath(of: string, component: string): string {
   return `/apis/apps/v1/namespaces/${of}/daemonsets/lightpath-${component}`

@@ -7,8 +7,9 @@ import { namespace } from '../../cluster/namespace.ts'
 import { podUids } from '../../cluster/poduids.ts'
 import { factsAccess } from '../../controlplane/admission.ts'
 import { keepSnapshot } from '../../controlplane/knowledge/snapshotfile.ts'
+import type { Reachability } from '../../controlplane/reachability/reachability.ts'
 import { controlPlaneRoutes } from '../../controlplane/routes.ts'
-import { startControlPlane, usualMostStreams } from '../../controlplane/server.ts'
+import { type ControlPlane, startControlPlane, usualMostStreams } from '../../controlplane/server.ts'
 import { keepTokens } from '../../controlplane/tokenfile.ts'
 import { hostPort } from '../../net/address.ts'
 import { Bearers } from '../../observe/access/bearers.ts'
@@ -33,7 +34,11 @@ export async function runControlPlane(config: Config): Promise<void> {
   const bearers = certificates && (await bearersOf(config))
   const events = await recordEvents(config, log)
   const tell = (note: Note) => events?.record(note)
-  const controlPlane = await startControlPlane({ address, certificates, bearers, maxStalenessMs, log, tell })
+  let reachability: Reachability | undefined
+  const exclusionsChanged = () => reachability?.look()
+  const options = { address, certificates, bearers, maxStalenessMs, log, tell, exclusionsChanged }
+  const controlPlane = await startControlPlane(options)
+  reachability = await tellReachability(controlPlane, config, log)
   const metrics = { address: config.metricsAddress ?? everyAddress(config), port: config.metricsPort }
   const probes = await serveTcp(controlPlaneRoutes(controlPlane), metrics, log)
   log.info({ port: controlPlane.port, metricsPort: config.metricsPort }, 'control plane started')
@@ -45,7 +50,7 @@ export async function runControlPlane(config: Config): Promise<void> {
     for (const signal of ['SIGTERM', 'SIGINT']) process.once(signal, () => resolve())
   })
   endTokens?.()
-  await Promise.all([source.stop(), snapshot?.stop()])
+  await Promise.all([source.stop(), snapshot?.stop(), reachability?.stop()])
   await Promise.all([controlPlane.stop(), probes.stop(), events?.stop()])
 }
 
@@ -58,6 +63,28 @@ async function recordEvents({ source, kubeconfig }: Config, log: Log) {
   ])
   const ask = kubernetesApi(kubeconfig)
   return new EventRecorder({ kubeconfig, host: hostname(), uidOf: podUids(ask), log })
+}
+
+/** Undefined where Kubernetes is told nothing. */
+async function tellReachability(controlPlane: ControlPlane, config: Config, log: Log) {
+  const { source, kubeconfig, maxUnready, controlPlaneAddress } = config
+  if (source !== undefined || maxUnready === undefined) return undefined
+  const [{ kubernetesApi }, { Reachability }, { conditionWriter }, { isTeller }] = await Promise.all([
+    import('../../cluster/api.ts'),
+    import('../../controlplane/reachability/reachability.ts'),
+    import('../../controlplane/reachability/podcondition.ts'),
+    import('../../controlplane/reachability/teller.ts'),
+  ])
+  const { ready } = controlPlane.knowledge
+  const self = { service: `${namespace}/${service}`, address: controlPlaneAddress.address, port: controlPlane.port }
+  return new Reachability({
+    ready,
+    exclusions: () => controlPlane.exclusions,
+    isTeller: () => isTeller(self, ready, controlPlane.exclusions),
+    write: conditionWriter(kubernetesApi(kubeconfig)),
+    share: maxUnready / 100,
+    log,
+  })
 }
 
 async function certificatesOf(config: Config, log: Log): Promise<Certificates | undefined> {

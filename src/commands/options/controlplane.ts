@@ -2,7 +2,7 @@
 
 import type { TcpAddress } from '../../observe/http.ts'
 import type { Definition } from './definition.ts'
-import { duration, path, socketAddress } from './values.ts'
+import { duration, path, percentage, socketAddress } from './values.ts'
 
 export const controlPlaneOptions = {
   controlPlaneAddress: {
@@ -32,5 +32,12 @@ export const controlPlaneOptions = {
       'a control plane whose API server said nothing for longer serves nobody: agents go on with what they know, and to the API server',
     default: undefined as number | undefined,
     defaultText: 'none: it serves what it knows, however old',
+  },
+  maxUnready: {
+    ...percentage,
+    description:
+      "the control plane tells Kubernetes which Pods most nodes cannot reach, by the condition lightpath.cloud/Reachable: of a Service port's endpoints this percentage at most becomes not ready by their readiness gates for it, and never the last",
+    default: undefined as number | undefined,
+    defaultText: 'none: no condition is written',
   },
 } satisfies Record<string, Definition<unknown>>

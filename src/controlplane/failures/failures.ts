@@ -67,12 +67,16 @@ export class Failures {
     this.#questions.touchAll()
   }
 
+  /** Undefined until nodes had time to say what they see. */
+  settled(now: number): readonly Exclusion[] | undefined {
+    const isSettled = this.#began !== undefined && now - this.#began >= this.times.settleMs
+    return isSettled ? this.#exclusions : undefined
+  }
+
   /** Returns what the node is to be told now, which it has to answer. */
   verdictFor(node: string, now: number): Verdict {
     this.#agents.told(node, now)
-    const isSettled = this.#began !== undefined && now - this.#began >= this.times.settleMs
-    const exclusions = isSettled ? this.#exclusions : undefined
-    return { exclusions, validMs: this.times.validMs, asked: this.#questions.askedOf(node) }
+    return { exclusions: this.settled(now), validMs: this.times.validMs, asked: this.#questions.askedOf(node) }
   }
 
   /**

@@ -23,7 +23,6 @@ export interface ReadyEndpoint {
 /** The endpoints of a Service port in one family that are ready, or would be but for their readiness gate. */
 export interface Members {
   readonly id: string
-  /** In order. */
   readonly ips: readonly string[]
   /** Those of them that are not ready. */
   readonly notReady: ReadonlySet<string>
@@ -102,7 +101,7 @@ export class ReadyEndpoints {
       const ready = new Set(endpoints.flatMap(one => (one.ready ? [one.ip] : [])))
       const ips = new Set([...ready, ...endpoints.flatMap(one => (this.#isGatedOnly(one) ? [one.ip] : []))])
       const notReady = new Set([...ips].filter(ip => !ready.has(ip)))
-      return { id, ips: [...ips].sort(compareText), notReady }
+      return { id, ips: [...ips], notReady }
     })
   }
 

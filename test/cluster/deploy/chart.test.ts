@@ -66,6 +66,14 @@ for (const [values, components] of [
   [['handOver=opa'], ['opa']],
   [['controlPlane.enabled=true'], ['controlplane']],
   [
+    ['controlPlane.enabled=true', 'controlPlane.reachability=condition'],
+    ['controlplane', 'reachability'],
+  ],
+  [
+    ['controlPlane.enabled=true', 'controlPlane.reachability=gate'],
+    ['controlplane', 'reachability', 'reachability-gate'],
+  ],
+  [
     ['controlPlane.enabled=true', 'services=all', 'apiServer.host=192.0.2.1', 'prometheus=true'],
     ['controlplane', 'kube-proxy-free', 'prometheus'],
   ],
@@ -139,6 +147,7 @@ for (const [value, says] of [
   ['serivces=all', /additional properties 'serivces' not allowed/],
   ['agent.extraArgs={cluster-cidr}', /extraArgs/],
   ['controlPlane.zones={Zone_A}', /zones/],
+  ['controlPlane.reachability=yes', /reachability/],
 ] as const) {
   test(`refuses ${value}, and says what is wrong`, options, () => assert.rejects(template(value), says))
 }

@@ -5,7 +5,7 @@ import { dirname } from 'node:path'
 import { after, before, test } from 'node:test'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { definitions } from '../../../src/commands/options.ts'
-import { ApiServerProcess, adminToken, noApiServer, noKubectl } from '../apiserver.ts'
+import { ApiServerProcess, adminToken, noAdmissionPolicies, noApiServer, noKubectl } from '../apiserver.ts'
 import { kubectl, render, withKustomization } from './kustomize.ts'
 
 interface Container {
@@ -57,6 +57,9 @@ for (const [resource, ...components] of [
   ['default', 'components/client-address', 'components/kube-proxy-free'],
   ['default', 'components/iptables'],
   ['default', 'components/controlplane'],
+  ...(noAdmissionPolicies === undefined
+    ? [['default', ...['controlplane', 'reachability', 'reachability-gate'].map(name => `components/${name}`)]]
+    : []),
   ['cleanup'],
 ]) {
   test(

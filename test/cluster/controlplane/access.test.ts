@@ -6,31 +6,33 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { parse, parseAllDocuments } from 'yaml'
-import { keeper } from '../../src/certificates/keeper.ts'
-import { kubernetesApi } from '../../src/cluster/api.ts'
-import { podUids } from '../../src/cluster/poduids.ts'
-import { setStaysIn } from '../../src/cluster/staysin.ts'
-import { factsAccess } from '../../src/controlplane/admission.ts'
-import { trustInConfigMap } from '../../src/controlplane/bundle.ts'
-import { notesOf } from '../../src/controlplane/failures/notes.ts'
-import { type ControlPlane, startControlPlane } from '../../src/controlplane/server.ts'
-import { Bearers } from '../../src/observe/access/bearers.ts'
-import { controlPlaneSource } from '../../src/sources/controlplane/controlplane.ts'
-import { serviceEndpoints } from '../../src/sources/controlplane/replicas/serviceendpoints.ts'
-import { EventRecorder } from '../../src/sources/events.ts'
-import { kubernetesSource } from '../../src/sources/kubernetes.ts'
-import type { Source } from '../../src/sources/source.ts'
-import { RecordingListener, silentLog, until } from '../../src/sources/testing.ts'
-import { ApiServerProcess, adminToken, noApiServer } from './apiserver.ts'
-import { eventually } from './nodes.ts'
+import { keeper } from '../../../src/certificates/keeper.ts'
+import { kubernetesApi } from '../../../src/cluster/api.ts'
+import { podUids } from '../../../src/cluster/poduids.ts'
+import { setStaysIn } from '../../../src/cluster/staysin.ts'
+import { factsAccess } from '../../../src/controlplane/admission.ts'
+import { trustInConfigMap } from '../../../src/controlplane/bundle.ts'
+import { notesOf } from '../../../src/controlplane/failures/notes.ts'
+import { type ControlPlane, startControlPlane } from '../../../src/controlplane/server.ts'
+import { Bearers } from '../../../src/observe/access/bearers.ts'
+import { controlPlaneSource } from '../../../src/sources/controlplane/controlplane.ts'
+import { serviceEndpoints } from '../../../src/sources/controlplane/replicas/serviceendpoints.ts'
+import { EventRecorder } from '../../../src/sources/events.ts'
+import { kubernetesSource } from '../../../src/sources/kubernetes.ts'
+import type { Source } from '../../../src/sources/source.ts'
+import { RecordingListener, silentLog, until } from '../../../src/sources/testing.ts'
+import { ApiServerProcess, adminToken, noAdmissionPolicies, noApiServer } from '../apiserver.ts'
+import { eventually } from '../nodes.ts'
+import { testReachability } from './reachability.ts'
 
 const options = { skip: noApiServer, timeout: 120_000 }
 const server = new ApiServerProcess()
 const directory = mkdtempSync(join(tmpdir(), 'lightpath-control-plane-'))
-const deploy = new URL('../../deploy/', import.meta.url)
+const deploy = new URL('../../../deploy/', import.meta.url)
 const host = 'lightpath-controlplane.lightpath-system.svc'
 const within = '/namespaces/lightpath-system'
 const rbac = '/apis/rbac.authorization.k8s.io/v1'
+const admission = '/apis/admissionregistration.k8s.io/v1'
 const paths: Readonly<Record<string, string>> = {
   ServiceAccount: `/api/v1${within}/serviceaccounts`,
   Service: `/api/v1${within}/services`,
@@ -38,6 +40,10 @@ const paths: Readonly<Record<string, string>> = {
   RoleBinding: `${rbac}${within}/rolebindings`,
   ClusterRole: `${rbac}/clusterroles`,
   ClusterRoleBinding: `${rbac}/clusterrolebindings`,
+  ValidatingAdmissionPolicy: `${admission}/validatingadmissionpolicies`,
+  ValidatingAdmissionPolicyBinding: `${admission}/validatingadmissionpolicybindings`,
+  MutatingAdmissionPolicy: `${admission}/mutatingadmissionpolicies`,
+  MutatingAdmissionPolicyBinding: `${admission}/mutatingadmissionpolicybindings`,
 }
 let controlPlane: ControlPlane
 let source: Source
@@ -45,12 +51,19 @@ let source: Source
 before(async () => {
   if (noApiServer !== undefined) return
   await server.start()
-  await server.makeNamespaces({ 'lightpath-system': {} })
+  await server.makeNamespaces({
+    'lightpath-system': {},
+    shop: { 'lightpath.cloud/reachability-gate': 'true' },
+    other: {},
+  })
   await server.must('POST', paths.ServiceAccount!, { metadata: { name: 'somebody' } })
   for (const file of [
     'node/access.yaml',
     'components/controlplane/access.yaml',
     'components/controlplane/service.yaml',
+    'components/reachability/access.yaml',
+    'components/reachability/guard.yaml',
+    ...(noAdmissionPolicies === undefined ? ['components/reachability-gate/policy.yaml'] : []),
   ]) {
     for (const document of parseAllDocuments(readFileSync(new URL(file, deploy), 'utf8'))) {
       const object = document.toJS()
@@ -209,4 +222,11 @@ test('a Pod or Node is labelled so that it is never excluded, and the label is t
     }
   }
   await assert.rejects(setStaysIn(ask, '10.244.9.9:80', true), /no Pod has the address 10.244.9.9/)
+})
+
+testReachability({
+  server,
+  ready: () => controlPlane.knowledge.ready,
+  ask: async () => kubernetesApi(await kubeconfigOf('lightpath-controlplane')),
+  options,
 })
