@@ -16,7 +16,7 @@ import type { PortState } from '../../src/plan/ports/port.ts'
 import { ClusterFacts } from '../../src/services/clusterfacts.ts'
 import type { Change } from '../../src/services/objects/objects.ts'
 import { parseObject } from '../../src/services/parse/parse.ts'
-import { Cluster, type Size } from '../lab/generate.ts'
+import { Cluster, type Size, type SliceChange } from '../lab/generate.ts'
 import type { Report } from '../runner/experiment.ts'
 import { aim, figure, median, p, spread } from '../runner/statistics.ts'
 
@@ -24,7 +24,7 @@ export interface KernelLayerOptions {
   readonly sizes: readonly Size[]
   /** Times that each size is loaded from nothing. */
   readonly rounds: number
-  /** Of one EndpointSlice each, after each load. */
+  /** Of one EndpointSlice each and of each kind, after each load. */
   readonly changes: number
 }
 
@@ -41,9 +41,16 @@ interface Load {
   readonly restart: number
   /** CPU time of the periodic comparison of all that the kernel has with all that was written. */
   readonly comparison: number
+  /** A pod is replaced by another. */
+  readonly replaced: Changes
+  /** One pod more, then one less. */
+  readonly resized: Changes
+}
+
+interface Changes {
   /** Each change's transaction, and the time from the change of its port state until it is in the kernel. */
-  readonly changes: readonly number[]
-  readonly changesWall: readonly number[]
+  readonly transactions: readonly number[]
+  readonly wall: readonly number[]
 }
 
 export async function measureKernelLayer(network: Network, options: KernelLayerOptions): Promise<Report> {
@@ -76,17 +83,25 @@ async function load(node: LabNode, size: Size, changes: number): Promise<Load> {
   delay.disable()
   const loaded = transactions.splice(0)
 
-  const changesWall: number[] = []
-  for (let change = 0; change < changes; change++) {
-    const number = (change * 7919) % size.services
-    cluster.change(number, 'replace')
+  const change = async (number: number, kind: SliceChange) => {
+    cluster.change(number, kind)
     plan.apply(facts.apply([put(cluster.slice(number))]))
     const state = plan.get(cluster.portId(number))!
     const changed = performance.now()
     tables.setPort(state)
     await tables.settled()
-    changesWall.push(performance.now() - changed)
+    return performance.now() - changed
   }
+  const measureChanges = async (kinds: readonly SliceChange[]): Promise<Changes> => {
+    const wall: number[] = []
+    for (let done = 0; done < changes; done++) {
+      const number = (Math.floor(done / kinds.length) * 7919) % size.services
+      wall.push(await change(number, kinds[done % kinds.length]!))
+    }
+    return { transactions: transactions.splice(0), wall }
+  }
+  const replaced = await measureChanges(['replace'])
+  const resized = await measureChanges(['add', 'remove'])
   await tables.close()
 
   const again = await start(netns, [...plan.states()], () => {})
@@ -107,8 +122,8 @@ async function load(node: LabNode, size: Size, changes: number): Promise<Load> {
     loopDelay: delay.max / 1e6,
     restart,
     comparison,
-    changes: transactions,
-    changesWall,
+    replaced,
+    resized,
   }
 }
 
@@ -150,6 +165,12 @@ function report(sizes: readonly Size[], loads: readonly (readonly Load[])[]): Re
           )
     return [what, ...loads.map(rounds => `${spread(rounds.map(of))} ms`), met]
   }
+  const changeRows = (what: string, of: (load: Load) => Changes) => [
+    row(`${what}: transaction, p50`, load => p(of(load).transactions, 50), 0.05),
+    row('  p99', load => p(of(load).transactions, 99), 0.5),
+    row('  from the port to the kernel, p50', load => p(of(load).wall, 50)),
+    row('  p99', load => p(of(load).wall, 99)),
+  ]
   return {
     title: 'Kernel layer alone: from what is known to what is in the kernel',
     header: ['', ...sizes.map(({ services, endpoints }) => `${figure(services)} Services of ${endpoints}`), 'aim'],
@@ -158,14 +179,14 @@ function report(sizes: readonly Size[], loads: readonly (readonly Load[])[]): Re
       row('  of that in transactions', load => load.transactions),
       row('  the longest of them', load => load.longest),
       row('  the event loop stood still, at most', load => load.loopDelay, 20),
-      row('one change: transaction, p50', load => p(load.changes, 50), 0.05),
-      row('one change: transaction, p99', load => p(load.changes, 99), 0.5),
-      row('one change: from the port to the kernel, p50', load => p(load.changesWall, 50)),
-      row('one change: from the port to the kernel, p99', load => p(load.changesWall, 99)),
+      ...changeRows('one endpoint replaced', load => load.replaced),
+      ...changeRows('one endpoint more or less', load => load.resized),
       row('an agent that starts again finds all: CPU time', load => load.restart),
       row('the periodic comparison of all: CPU time', load => load.comparison, 500, 1),
     ],
-    notes: [`medians of ${loads[0]!.length} loads; ${loads[0]![0]!.changes.length} changes after each`],
+    notes: [
+      `medians of ${loads[0]!.length} loads; ${loads[0]![0]!.replaced.wall.length} changes of each kind after each`,
+    ],
     data: { sizes, loads },
   }
 }
