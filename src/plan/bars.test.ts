@@ -60,6 +60,7 @@ test('of policies of network plugins the direction counts, and each selects all 
     /NetworkPolicy.crd.projectcalico.org shop\/p/,
   )
   assert.match(why('policy.networking.k8s.io/v1alpha1', 'AdminNetworkPolicy', { ingress: [{}] }), /AdminNetworkPolicy/)
+  assert.match(why('networking.k8s.aws/v1alpha1', 'ClusterNetworkPolicy', { ingress: [{}] }), /ClusterNetworkPolicy/)
   assert.equal(why('cilium.io/v2', 'CiliumNetworkPolicy', { egress: [{}] }, 'shop'), 'admitted')
   const denies = (ingress: boolean) => ({ egress: [{}], enableDefaultDeny: { ingress } })
   assert.match(

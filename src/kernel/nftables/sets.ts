@@ -24,11 +24,20 @@ export interface SetDefinition {
   readonly transport?: Transport
   /** Holds ranges. */
   readonly isInterval?: boolean
-  /** Filled by packets, with this many elements at the most, each for a time. */
+  /**
+   * Filled by packets, with this many elements at the most, each for a time. The kernel makes room for all of them at
+   * once, unless it is `growingSize`.
+   */
   readonly dynamicSize?: number
   /** Its elements may end by themselves. */
   readonly isTimed?: boolean
 }
+
+/**
+ * What the kernel gives a set that packets fill and that is declared without a size (nft_dynset.c): it grows with what
+ * is in it.
+ */
+export const growingSize = 65_535
 
 const portOfVip = ['address', 'inet_proto', 'inet_service'] as const
 

@@ -18,6 +18,8 @@ export const otherPolicyKinds = [
   { kind: 'GlobalNetworkPolicy', group: 'projectcalico.org', of: 'cluster' },
   { kind: 'NetworkPolicy', group: 'crd.antrea.io', of: 'namespace' },
   { kind: 'ClusterNetworkPolicy', group: 'crd.antrea.io', of: 'cluster' },
+  { kind: 'ApplicationNetworkPolicy', group: 'networking.k8s.aws', of: 'namespace' },
+  { kind: 'ClusterNetworkPolicy', group: 'networking.k8s.aws', of: 'cluster' },
 ] as const satisfies readonly { readonly kind: string; readonly group: string; readonly of: 'namespace' | 'cluster' }[]
 
 type Row = (typeof otherPolicyKinds)[number]

@@ -31,15 +31,9 @@ import type { Clauses } from '../clauses/clause.ts'
 import { printClauses } from '../clauses/print.ts'
 import { type Chain, ruleClauses } from '../operations.ts'
 import { inSet, ofTransport, type Rule } from '../rules/statement.ts'
-import type { SetDefinition } from '../sets.ts'
+import { growingSize, type SetDefinition } from '../sets.ts'
 import { type ElementName, elementName } from './elements.ts'
 import { clientsKey, mostClients, objectName, parseObjectName, placeOf, restOf } from './ownobjects.ts'
-
-/**
- * How many clients of an endpoint are remembered. The kernel makes room for all of them at once, 16 bytes each, so it
- * is kube-proxy's number only where clients come from outside; those of a VIP are the pods of this node.
- */
-const maxClients = { fromOutside: 65_535, ofNode: 4096 } as const
 
 export interface AffinityPlan {
   readonly family: Family
@@ -47,8 +41,6 @@ export interface AffinityPlan {
   readonly transport: Transport
   readonly endpoints: readonly Endpoint[]
   readonly seconds: number
-  /** Whether the port has frontends for external clients. */
-  readonly isExternal: boolean
 }
 
 /** Returns the value that leads to the chain of this key. */
@@ -58,8 +50,9 @@ export function affinityVerdict(family: Family, key: Bytes): Bytes {
 
 /** Plans the chain, and the sets of clients, which all chains of a port share. */
 export function planAffinity(plan: AffinityPlan): ReadonlyMap<ElementName, Bytes> {
-  const { family, key, endpoints, transport, seconds, isExternal } = plan
-  const most = isExternal ? maxClients.fromOutside : maxClients.ofNode
+  const { family, key, endpoints, transport, seconds } = plan
+  // As behind kube-proxy.
+  const most = growingSize
   const sets = endpoints.map(endpoint => {
     return elementName(family, 'clients', clientsKey(placeOf(family, key), endpoint, most))
   })
@@ -90,7 +83,7 @@ function affinityRules(family: Family, value: Bytes): AffinityRules | undefined 
   return { transport, seconds: wordAt(value, 4), most: wordAt(value, 8), endpoints }
 }
 
-/** `tcp 10800 4096 10.1.0.1 . 80, 10.1.0.2 . 80`, for people; rules of other kinds as they are. */
+/** `tcp 10800 65535 10.1.0.1 . 80, 10.1.0.2 . 80`, for people; rules of other kinds as they are. */
 export function affinityText(family: Family, value: Bytes): string {
   const rules = affinityRules(family, value)
   if (rules === undefined) return value.slice(1)

@@ -41,9 +41,9 @@ test('UDP, SCTP and IPv6 ports have maps of their own', () => {
 
 test('A port with affinity jumps to a chain of its own, and has a set of clients for each endpoint', () => {
   const endpoints = ['fd01::1 8080@node2', 'fd01::2 8080@node2']
-  const set = (n: number) => `@clients-fd00__1-tcp-80-fd01__${n}-8080-4096`
+  const set = (n: number) => `@clients-fd00__1-tcp-80-fd01__${n}-8080-65535`
   const go = (n: number) => `update ${set(n)} { ip6 saddr timeout 3h } meta l4proto tcp dnat to [fd01::${n}]:8080`
-  const value = 'tcp 10800 4096 fd01::1 . 8080, fd01::2 . 8080'
+  const value = 'tcp 10800 65535 fd01::1 . 8080, fd01::2 . 8080'
   const state = portState('a/b/http', 'fd00::1', endpoints, { affinitySeconds: 10_800 })
   const key = frontendKey('fd00::1', 'tcp', 80)
   const planned = planPort(placementOf(state, nothingRedirected), { ...testOptions, ownsClusterIPs: false })
@@ -62,8 +62,8 @@ test('A port with affinity jumps to a chain of its own, and has a set of clients
   assert.deepEqual(plan(state), {
     'ip6 services fd00::1 . tcp . 80': 'goto affinity-fd00__1-tcp-80',
     'ip6 affinity fd00::1 . tcp . 80': value,
-    'ip6 clients fd00::1 . tcp . 80 . fd01::1 . 8080 . 4096': '',
-    'ip6 clients fd00::1 . tcp . 80 . fd01::2 . 8080 . 4096': '',
+    'ip6 clients fd00::1 . tcp . 80 . fd01::1 . 8080 . 65535': '',
+    'ip6 clients fd00::1 . tcp . 80 . fd01::2 . 8080 . 65535': '',
   })
 })
 

@@ -174,7 +174,7 @@ function planAffinities({ state, slots, external }: Placement): Affinities | und
   const { affinitySeconds: seconds } = state
   if (seconds === undefined) return undefined
   const [family, transport] = [familyNames[state.family], transportOf[state.port.protocol]]
-  const port = { family, transport, seconds, isExternal: state.external !== undefined }
+  const port = { family, transport, seconds }
   const elements = new Map<ElementName, Bytes>()
   const keys = new Map<Bytes, Bytes>()
   const chain = (scope: AffinityScope, endpoints: readonly Endpoint[]) => {

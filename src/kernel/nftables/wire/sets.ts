@@ -3,7 +3,7 @@
 import type { Family, Transport } from '../../family.ts'
 import type { MessageWriter } from '../../netlink/writer.ts'
 import { typesOf } from '../elements/values.ts'
-import type { KeyType, SetDefinition } from '../sets.ts'
+import { growingSize, type KeyType, type SetDefinition } from '../sets.ts'
 import { concatenatedNumber, lengthOf, typeOf } from './types.ts'
 
 export const setAttributes = {
@@ -52,7 +52,7 @@ export function writeSet(writer: MessageWriter, family: Family, table: string, s
   }
   writer.be32(setAttributes.id, id)
   const { dynamicSize } = set
-  if (dynamicSize !== undefined) writeSize(writer, dynamicSize)
+  if (dynamicSize !== undefined && dynamicSize !== growingSize) writeSize(writer, dynamicSize)
   writer.bytesOf(setAttributes.userData, userDataOf(family, set))
 }
 

@@ -5,12 +5,15 @@ import { NetlinkError } from '../../netlink/answer.ts'
 import { MalformedMessage, readAttributes, readMessages } from '../../netlink/reader.ts'
 import { MessageWriter } from '../../netlink/writer.ts'
 import { element } from '../../testing/states.ts'
+import { clientsSet } from '../elements/affinity.ts'
+import { clientsKey, frontendKey } from '../elements/ownobjects.ts'
 import { keyValueText, typesOf } from '../elements/values.ts'
 import type { SetElement } from '../operations.ts'
 import type { Expression } from '../rules/expression.ts'
-import { fixedSet, fixedSets } from '../sets.ts'
+import { fixedSet, fixedSets, growingSize } from '../sets.ts'
 import { ElementReader, writeElement } from './elements.ts'
 import { readExpressions, writeExpressions } from './expression.ts'
+import { setAttributes, writeSet } from './sets.ts'
 
 /** fast-check's records have no prototype. */
 const plain = <T>(value: T): T => structuredClone(value)
@@ -164,4 +167,14 @@ test('No bytes of the kernel make reading throw anything but MalformedMessage', 
     ),
     { numRuns: 2000 },
   )
+})
+
+test('The kernel makes room for the clients of an endpoint as they come, and at once for a set whose size it is told', () => {
+  const place = frontendKey('10.0.0.1', 'tcp', 80)
+  const sizeOf = (most: number) => {
+    const set = clientsSet('ip', clientsKey(place, { ip: '10.1.0.1', port: 8080 }, most))
+    const attributes = attributesOf(writer => writeSet(writer, 'ip', 'lightpath', set, 1))
+    return attributes.has(setAttributes.description)
+  }
+  assert.deepEqual([growingSize, 4096].map(sizeOf), [false, true])
 })
