@@ -27,16 +27,18 @@ export class Buckets {
   /**
    * Returns how often something was left out of the object since the last time; undefined where it has to be left out
    * now.
+   * @param times at once, all or none; more than the bucket holds count as a full one
    */
-  take(object: string): number | undefined {
+  take(object: string, times = 1): number | undefined {
     const { burst, refillMs } = this.#options
     const now = performance.now()
     const { tokens, since, refused } = this.#buckets.get(object) ?? { tokens: burst, since: now, refused: 0 }
     const refilled = Math.min(burst, tokens + (now - since) / refillMs)
-    const may = refilled >= 1
+    const needed = Math.min(times, burst)
+    const may = refilled >= needed
     this.#buckets.delete(object)
     this.#buckets.set(object, {
-      tokens: may ? refilled - 1 : refilled,
+      tokens: may ? refilled - needed : refilled,
       since: now,
       refused: may ? 0 : refused + 1,
     })

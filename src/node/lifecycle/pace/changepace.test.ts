@@ -47,6 +47,40 @@ describe('the pace of changes', () => {
     for (let i = 0; i < 100; i++) assert.equal(pace.pace(tcp(policy), tcp(shared)).isLater, false)
   })
 
+  test('publishes so many changes of the small ports of a namespace, each last one in the end, and all of another', async () => {
+    const pace = new ChangePace({ changes: { burst: 40, refillMs: 100 } })
+    const portOf = (namespace: string, ip: string, lbPolicy?: 'MAGLEV') =>
+      aPortState({
+        id: `${namespace}/a/http`,
+        namespace,
+        endpoints: [{ ip, port: 80 }],
+        settings: { ...defaultSettings, lbPolicy },
+      })
+    const told = portOf('greedy', '10.1.0.1')
+    for (let i = 0; i < 40; i++) assert.equal(pace.pace(portOf('greedy', '10.1.0.2'), told).isLater, false)
+    const { frontend, isLater } = pace.pace(portOf('greedy', '10.1.0.3'), told)
+    assert.deepEqual([frontend?.endpoints, isLater], [told.endpoints, true])
+    assert.equal(pace.pace(portOf('modest', '10.1.0.3'), portOf('modest', '10.1.0.4')).isLater, false)
+    const hashed = portOf('hashed', '10.1.0.1', 'MAGLEV')
+    const later = [2, 3, 4].map(i => pace.pace(portOf('hashed', `10.1.0.${i}`, 'MAGLEV'), hashed).isLater)
+    assert.deepEqual(later, [false, false, true])
+    await new Promise(resolve => setTimeout(resolve, 150))
+    assert.equal(pace.pace(portOf('greedy', '10.1.0.3'), told).isLater, false)
+  })
+
+  test('keeps no endpoint in Envoy to which that may not connect any more', () => {
+    const pace = new ChangePace({ changes: never })
+    const [a, b, c] = ['10.1.0.1', '10.1.0.2', '10.1.0.3'].map(ip => ({ ip, port: 80 }))
+    const told = aPortState({ endpoints: [a!, b!] })
+    const wanted: Frontend = { ...aPortState({ endpoints: [b!, c!] }), isCut: true }
+    const paced = Array.from({ length: 3 }, () => pace.pace(wanted, told))
+    assert.deepEqual(
+      paced.map(({ isLater }) => isLater),
+      [false, false, true],
+    )
+    assert.deepEqual(paced[2]!.frontend?.endpoints, [b])
+  })
+
   test('has a port that moves again and again wait in the kernel layer', () => {
     const pace = new ChangePace({ port: never })
     const at = (port: number) => aPortState({ port: aPort({ port }) })
@@ -66,7 +100,7 @@ describe('the pace of changes', () => {
     assert.deepEqual(pace.pace(aPortState(), undefined), { frontend: aPortState(), isLater: false })
   })
 
-  test('publishes each change of a small port’s endpoints, and a few of a large port’s, of which the last comes through', async () => {
+  test('publishes changes of a small port’s endpoints, and a few of a large port’s, of which the last comes through', async () => {
     const crowd = (count: number) => Array.from({ length: count }, (_, i) => ({ ip: `10.1.0.${i}`, port: 80 }))
     const [small, large] = [crowd(50), crowd(200)]
     const pace = new ChangePace({ endpoints: soon })

@@ -5,13 +5,15 @@
  * kernel layer for its new address, and what its owner wrote last applies when there is room.
  *
  * A change of one endpoint has Envoy's threads walk all endpoints of the port: one of 1,000 that flaps behind 100 ports
- * took them from everybody. So endpoints of large ports, too, are published at a pace.
+ * took them from everybody. So endpoints of large ports, too, are published at a pace; and so is what changes of small
+ * ports, of which a Service may have a hundred that change at once.
  */
 
 import { isDeepStrictEqual } from 'node:util'
 import { envoyEndpointsOf, type Frontend } from '../../../envoy/resources/frontend.ts'
 import { hasOwnListeners, listenerSettings } from '../../../envoy/resources/listener.ts'
 import { areReachedAlike } from '../../../envoy/resources/resources.ts'
+import { hostPort } from '../../../net/address.ts'
 import { type BucketOptions, Buckets } from '../../../observe/buckets.ts'
 
 export interface PaceOptions {
@@ -19,6 +21,11 @@ export interface PaceOptions {
   readonly port?: BucketOptions
   /** Changes of listeners in a namespace. Default 500, and 500 an hour. */
   readonly listeners?: BucketOptions
+  /**
+   * Changes of endpoints and settings of smaller ports, in a namespace; each of a port whose endpoints Envoy puts into
+   * a table anew counts as twenty. Default 1000, and 500 a second.
+   */
+  readonly changes?: BucketOptions
   /** Published endpoints, in thousands of a port, in a namespace. Default 20, and 5 a second. */
   readonly endpoints?: BucketOptions
   /**
@@ -33,11 +40,15 @@ const defaults = {
   port: { burst: 10, refillMs: hour / 10 },
   listeners: { burst: 500, refillMs: hour / 500 },
   addresses: { burst: 2500, refillMs: hour / 4 / 2500 },
+  changes: { burst: 1000, refillMs: 2 },
   endpoints: { burst: 20, refillMs: 200 },
 }
 
-/** Ports with fewer endpoints publish each change. */
+/** The endpoints of ports that have so many are published at a pace of their own. */
 const manyEndpoints = 100
+
+/** Of Envoy's main thread such a table takes 1.8 ms at each change. */
+const tableCost = 20
 
 /** What to do now: publish this, or nothing, and whether there is more to come. */
 export interface Paced {
@@ -50,12 +61,14 @@ export class ChangePace {
   readonly #port: Buckets
   readonly #listeners: Buckets
   readonly #addresses: Buckets
+  readonly #changes: Buckets
   readonly #endpoints: Buckets
 
-  constructor({ port, listeners, addresses, endpoints }: PaceOptions = {}) {
+  constructor({ port, listeners, addresses, changes, endpoints }: PaceOptions = {}) {
     this.#port = new Buckets(port ?? defaults.port)
     this.#listeners = new Buckets(listeners ?? defaults.listeners)
     this.#addresses = new Buckets(addresses ?? defaults.addresses)
+    this.#changes = new Buckets(changes ?? defaults.changes)
     this.#endpoints = new Buckets(endpoints ?? defaults.endpoints)
   }
 
@@ -69,7 +82,7 @@ export class ChangePace {
       return { frontend: isNow ? frontend : undefined, isLater: !isNow }
     }
     const isElsewhere = !areReachedAlike(published, { ...frontend, settings: published.settings })
-    if (!isElsewhere && hasSameListeners(published, frontend)) return this.#paceEndpoints(frontend, published)
+    if (!isElsewhere && hasSameListeners(published, frontend)) return this.#paceChange(frontend, published)
     const buckets = isElsewhere ? this.#addresses : this.#listeners
     if (this.#takes(this.#port, frontend.id) && this.#takes(buckets, frontend.namespace))
       return { frontend, isLater: false }
@@ -80,26 +93,39 @@ export class ChangePace {
     }
   }
 
-  #paceEndpoints(frontend: Frontend, published: Frontend): Paced {
-    const { endpoints, spillOver } = published
-    const isSame = frontend.endpoints === endpoints && frontend.spillOver === spillOver
-    if (isSame || this.#takesEndpoints(frontend)) return { frontend, isLater: false }
-    return { frontend: { ...frontend, endpoints, spillOver }, isLater: true }
+  #paceChange(frontend: Frontend, published: Frontend): Paced {
+    const { endpoints, spillOver, settings } = published
+    const hasSameEndpoints = frontend.endpoints === endpoints && frontend.spillOver === spillOver
+    if (hasSameEndpoints && frontend.settings === settings) return { frontend, isLater: false }
+    if (this.#takesChange(frontend) && (hasSameEndpoints || this.#takesEndpoints(frontend)))
+      return { frontend, isLater: false }
+    const kept = stillAdmitted(endpoints, frontend)
+    // Some of those to which it spills over may be barred by now; it does without until they are published.
+    const spill = frontend.spillOver === spillOver ? spillOver : undefined
+    return { frontend: { ...frontend, endpoints: kept, spillOver: spill, settings }, isLater: true }
+  }
+
+  #takesChange({ namespace, settings }: Frontend): boolean {
+    return this.#takes(this.#changes, namespace, settings.lbPolicy === 'MAGLEV' ? tableCost : 1)
   }
 
   #takesEndpoints(frontend: Frontend): boolean {
     const { namespace } = frontend
     const { length } = envoyEndpointsOf(frontend)
     if (length < manyEndpoints) return true
-    for (let thousands = Math.ceil(length / 1000); thousands > 0; thousands--) {
-      if (!this.#takes(this.#endpoints, namespace)) return false
-    }
-    return true
+    return this.#takes(this.#endpoints, namespace, Math.ceil(length / 1000))
   }
 
-  #takes(buckets: Buckets, object: string): boolean {
-    return buckets.take(object) !== undefined
+  #takes(buckets: Buckets, object: string, times = 1): boolean {
+    return buckets.take(object, times) !== undefined
   }
+}
+
+/** Leaves out what Envoy may not connect to any more, which does not wait. */
+function stillAdmitted(published: Frontend['endpoints'], { endpoints, isCut }: Frontend): Frontend['endpoints'] {
+  if (!isCut) return published
+  const names = new Set(endpoints.map(({ ip, port }) => hostPort(ip, port)))
+  return published.filter(({ ip, port }) => names.has(hostPort(ip, port)))
 }
 
 function hasSameListeners(a: Frontend, b: Frontend): boolean {
