@@ -68,11 +68,11 @@ describe('what the agent tells of itself and its Services', { skip }, () => {
       /^ {2}endpoints +10\.96\.6\.1:80 +\S+ +acknowledged$/m,
       /^ {2}route +10\.96\.6\.1:80 +\S+ +acknowledged$/m,
       /^ {2}listener +10\.96\.6\.1:80 +\S+ +acknowledged$/m,
-      /^ {2}listener +0\.0\.0\.0:80 +\S+ +acknowledged$/m,
+      /^ {2}listener +shared-IPv4 +\S+ +acknowledged$/m,
       /^ {2}scope +10\.96\.6\.1:80 +\S+ +acknowledged$/m,
       /^ {2}kernel, confirmed:$/m,
       /^ {4}services 10\.96\.6\.1 \. tcp \. 80 : goto endpoints-tcp-2$/m,
-      /^ {4}envoy 10\.96\.6\.1 \. 80$/m,
+      /^ {4}envoy-own 10\.96\.6\.1 \. 80$/m,
     ])
       assert.match(stdout, line)
     // biome-ignore lint/suspicious/noControlCharactersInRegex: colours are made of these
