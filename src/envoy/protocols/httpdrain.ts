@@ -18,8 +18,10 @@ const name = 'lightpath.leave'
 
 const inlineString = 'function envoy_on_request(request) request:streamInfo():drainConnectionUponCompletion() end'
 
+/** Of no request but those of routes that have its part: each filter takes 2 µs of a request. */
 export const mayLeave: MessageInitShape<typeof HttpFilterSchema> = {
   name,
+  disabled: true,
   configType: { case: 'typedConfig', value: any(LuaSchema, {}) },
 }
 
