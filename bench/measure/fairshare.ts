@@ -9,7 +9,7 @@ import { greedyChanges, greedyServices, modestService, modestVip } from '../../s
 import { startGreedyClient } from '../../src/lab/greedy/start.ts'
 import type { LoadReport } from '../../src/lab/load-report.ts'
 import type { LabNode, Network } from '../../src/lab/network.ts'
-import { type RunningPod, startPod } from '../../src/lab/pods.ts'
+import { startPod } from '../../src/lab/pods.ts'
 import { pause } from '../../src/lab/wait.ts'
 import { writeObjects } from '../lab/generate.ts'
 import { memoryOf } from '../lab/node.ts'
@@ -21,6 +21,8 @@ import { type Fleet, sourceOf } from './scale.ts'
 
 interface Phase {
   readonly load: LoadReport
+  /** The same requests to the address of the Service's pod: what the machine itself costs them. */
+  readonly floor: LoadReport
   readonly changes: readonly Change[]
 }
 
@@ -29,14 +31,14 @@ const settleMs = 3000
 const mostChangeMs = 200
 /** What a request of a pod's container for CPU is here, in thousandths of a core. */
 const podMilliCpu = 100
-/** So many that no request waits for a free connection of the client: that wait would be counted, too, and grow without end. */
-const connections = 64
+/** So many connections that no request waits for a free one: that wait would be counted, too, and grow without end. */
+const steady = { connections: 64, rate: 100 }
 
 /** @param turns how often everything changes, at rest and under attack */
 export async function measureFairShare(network: Network, fleet: Fleet, turns: number): Promise<Report> {
   const directory = sourceOf(network, fleet.node)
   const write = (name: string, objects: readonly object[]) => writeObjects(join(directory, `${name}.json`), objects)
-  const [client, greedyClient, greedy, web] = await pods(network, fleet.node)
+  const { client, floorClient, greedyClient, greedy, web } = await pods(network, fleet.node)
   await setFault(greedy, 8080, 500)
   write('modest', modestService([web]))
   await pause(settleMs)
@@ -48,10 +50,12 @@ export async function measureFairShare(network: Network, fleet: Fleet, turns: nu
     { name: 'greedy', milliCpu: podMilliCpu, pids: [greedy.server.pid] },
   ]
   const phase = async (everyTurn: (turn: number) => void, attackers: readonly number[] = []): Promise<Phase> => {
-    const load = await startLoad(network, client, { url: `http://${modestVip}/`, connections, rate: 100 })
+    const load = await startLoad(network, client, { url: `http://${modestVip}/`, ...steady })
+    const floor = await startLoad(network, floorClient, { url: `http://${web.ip}:8080/`, ...steady })
     const undo = await shareOut([
       ...containers,
       { name: 'client', milliCpu: podMilliCpu, pids: [load.pid] },
+      { name: 'floor-client', milliCpu: podMilliCpu, pids: [floor.pid] },
       { name: 'greedy-client', milliCpu: podMilliCpu, pids: attackers },
     ])
     if (!undo) throw new Error('this machine has no cgroups for CPU: mount them, as a kubelet needs them, too')
@@ -62,7 +66,7 @@ export async function measureFairShare(network: Network, fleet: Fleet, turns: nu
         await pause(betweenMs)
         changes.push(await change(fleet, 'replace'))
       }
-      return { load: await load.stop(), changes }
+      return { load: await load.stop(), floor: await floor.stop(), changes }
     } finally {
       await undo()
     }
@@ -78,7 +82,7 @@ export async function measureFairShare(network: Network, fleet: Fleet, turns: nu
   return report(rest, attacked, fleet, turns)
 }
 
-async function pods(network: Network, { name }: LabNode): Promise<[RunningPod, RunningPod, RunningPod, RunningPod]> {
+async function pods(network: Network, { name }: LabNode) {
   const number = name.replace(/\D+/, '')
   const start = (pod: string, host: number) =>
     startPod(network, {
@@ -89,12 +93,13 @@ async function pods(network: Network, { name }: LabNode): Promise<[RunningPod, R
       tcp: [],
       udp: [],
     })
-  return [
-    await start('client', 201),
-    await start('greedy-client', 202),
-    await start('greedy', 203),
-    await start('web', 204),
-  ]
+  return {
+    client: await start('client', 201),
+    greedyClient: await start('greedy-client', 202),
+    greedy: await start('greedy', 203),
+    web: await start('web', 204),
+    floorClient: await start('floor-client', 205),
+  }
 }
 
 function report(rest: Phase, attacked: Phase, { agent, envoy }: Fleet, turns: number): Report {
@@ -107,7 +112,8 @@ function report(rest: Phase, attacked: Phase, { agent, envoy }: Fleet, turns: nu
     const [at, under] = [of(rest), of(attacked)]
     return [what, `${figure(at)} ${unit}`, `${figure(under)} ${unit}`, figure(under / at), aims(at, under)]
   }
-  const latency = (which: 'p50' | 'p99') => (phase: Phase) => phase.load.latencyMs?.[which] ?? Number.NaN
+  const latency = (to: 'load' | 'floor', which: 'p50' | 'p99') => (phase: Phase) =>
+    phase[to].latencyMs?.[which] ?? Number.NaN
   const took = (layer: 'kernel' | 'envoy', percent: number) => (phase: Phase) =>
     p(
       phase.changes.map(change => change[layer]),
@@ -120,8 +126,10 @@ function report(rest: Phase, attacked: Phase, { agent, envoy }: Fleet, turns: nu
     title: 'Fair share: what others notice while one tenant takes what it can',
     header: ['', 'at rest', 'under attack', 'ratio', 'aim'],
     rows: [
-      both("another's request, p50", latency('p50'), 'ms', none),
-      both('  p99', latency('p99'), 'ms', (at, under) => aim('ratio ≤ 2', under <= 2 * at)),
+      both("another's request, p50", latency('load', 'p50'), 'ms', none),
+      both('  p99', latency('load', 'p99'), 'ms', (at, under) => aim('ratio ≤ 2', under <= 2 * at)),
+      both("  to its pod's address, p50", latency('floor', 'p50'), 'ms', none),
+      both('  p99', latency('floor', 'p99'), 'ms', none),
       ['  failed', failed(rest), failed(attacked), '', aim('0', failed(attacked) === '0')],
       both("another's change in the kernel, p50", took('kernel', 50), 'ms', none),
       both('  p99', took('kernel', 99), 'ms', change99),

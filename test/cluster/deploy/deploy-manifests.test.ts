@@ -101,6 +101,9 @@ test('all images come by two names, one tag, and no registry that there is not',
   assert.ok(containers.every(({ imagePullPolicy }) => imagePullPolicy === 'IfNotPresent'))
 })
 
+/** Of what tenants fill. Envoy's heap is 2 GiB, at which it has ended what it can (envoy/bootstrap/overload.ts), and a quarter. */
+const memoryLimits: Readonly<Record<string, string>> = { node: '2Gi', envoy: '2560Mi' }
+
 test(
   'containers drop all capabilities, cannot write to their file systems, and say what they need',
   options,
@@ -114,8 +117,7 @@ test(
         assert.equal(securityContext.allowPrivilegeEscalation, container === 'envoy', where)
         assert.deepEqual(securityContext.capabilities.add ?? ['NET_ADMIN'], ['NET_ADMIN'], where)
         assert.ok(resources?.requests?.cpu && resources.requests.memory, where)
-        // Its heap of 2 GiB, at which it has ended what it can (envoy/bootstrap/overload.ts), and a quarter.
-        if (container === 'envoy') assert.equal(resources.limits?.memory, '2560Mi', where)
+        if (container in memoryLimits) assert.equal(resources.limits?.memory, memoryLimits[container], where)
       }
       for (const { name: container, securityContext } of [...(spec.initContainers ?? []), ...spec.containers]) {
         assert.equal(securityContext.readOnlyRootFilesystem, true, `${name}/${container}`)
