@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { fromBinary, toBinary } from '@bufbuild/protobuf'
+import { ScopedRouteConfigurationSchema } from '../../../../src/envoy/api/envoy/config/route/v3/scoped_route_pb.js'
+import { type Resource, typeUrls } from '../../../../src/envoy/resource.ts'
 import { configurationOf } from '../../../../src/envoy/resources/resources.ts'
 import { client, eventually, exchange, freePort, httpEndpoint, serve, servicePort } from '../envoy.ts'
 import { echoHead, get, throughEnvoy, throughEnvoyToBytes } from './lab.ts'
@@ -19,7 +22,7 @@ test('the endpoint sees what tells that a request came through Lightpath', async
 test('of Service ports that share a listener each request goes to the one that it was sent to, whatever its headers say', async t => {
   const port = await freePort()
   const states = await Promise.all(
-    [1, 2].map(async i => {
+    [1, 2, 3].map(async i => {
       const endpoint = await httpEndpoint(t, (request, response) =>
         response.end(`endpoint ${i} ${request.headers['x-lightpath-address']}`),
       )
@@ -27,7 +30,9 @@ test('of Service ports that share a listener each request goes to the one that i
       return { ...state, vip: `127.0.0.${i}`, port: { ...state.port, port } }
     }),
   )
-  const { accessLog } = await serve(t, states)
+  const { accessLog } = await serve(t, states, {
+    change: resource => (resource.name === `127.0.0.3:${port}` ? withoutScope(resource) : resource),
+  })
   const ask = (host: string) =>
     exchange(
       t,
@@ -37,14 +42,22 @@ test('of Service ports that share a listener each request goes to the one that i
     )
   assert.match(await ask('127.0.0.1'), /endpoint 1 undefined/)
   assert.match(await ask('127.0.0.2'), /endpoint 2 undefined/)
-  // Nobody's address: as if there were no endpoint.
+  // An address without a scope: as if there were no endpoint.
   assert.match(await ask('127.0.0.3'), /^HTTP\/1\.1 503 /)
   await eventually(
     () => accessLog().length === 1,
     () => JSON.stringify(accessLog()),
   )
-  assert.deepEqual([accessLog()[0]!.service, accessLog()[0]!.code], [null, 503])
+  assert.deepEqual([accessLog()[0]!.service, accessLog()[0]!.code], ['test/shared-3/http', 503])
 })
+
+/** Its scope is that of an address to which nobody connects. */
+function withoutScope(resource: Resource): Resource {
+  if (resource.typeUrl !== typeUrls.scope) return resource
+  const scope = fromBinary(ScopedRouteConfigurationSchema, resource.encode())
+  scope.key!.fragments[0]!.type = { case: 'stringKey', value: 'nowhere' }
+  return { ...resource, encode: () => toBinary(ScopedRouteConfigurationSchema, scope) }
+}
 
 test('a Service port that leaves Envoy answers once more on each connection, and closes it', async t => {
   const { port: endpoint } = await httpEndpoint(t, (_, response) => response.end('ok'))
