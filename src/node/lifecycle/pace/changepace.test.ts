@@ -3,6 +3,7 @@ import { describe, test } from 'node:test'
 import type { Frontend } from '../../../envoy/resources/frontend.ts'
 import { aPortState } from '../../../plan/testing.ts'
 import { defaultSettings } from '../../../services/settings/definitions.ts'
+import type { Settings } from '../../../services/settings/settings.ts'
 import { aPort } from '../../../services/testing.ts'
 import { ChangePace } from './changepace.ts'
 
@@ -34,7 +35,7 @@ describe('the pace of changes', () => {
   })
 
   test('does not limit what changes no listener, however often', () => {
-    const pace = new ChangePace({ port: never, listeners: never, addresses: never })
+    const pace = new ChangePace({ port: never, listeners: never, addresses: never, changes: endless })
     const told = withIdle(1000)
     for (let ms = 1; ms < 100; ms++) assert.equal(pace.pace(withIdle(1000, ms), told).isLater, false)
     const shared = aPortState()
@@ -49,21 +50,26 @@ describe('the pace of changes', () => {
 
   test('publishes so many changes of the small ports of a namespace, each last one in the end, and all of another', async () => {
     const pace = new ChangePace({ changes: { burst: 40, refillMs: 100 } })
-    const portOf = (namespace: string, ip: string, lbPolicy?: 'MAGLEV') =>
+    const maglev = { ...defaultSettings, lbPolicy: 'MAGLEV' } as const
+    const portOf = (namespace: string, ip: string, settings: Settings = defaultSettings) =>
       aPortState({
         id: `${namespace}/a/http`,
         namespace,
         endpoints: [{ ip, port: 80 }],
-        settings: { ...defaultSettings, lbPolicy },
+        settings,
       })
     const told = portOf('greedy', '10.1.0.1')
     for (let i = 0; i < 40; i++) assert.equal(pace.pace(portOf('greedy', '10.1.0.2'), told).isLater, false)
     const { frontend, isLater } = pace.pace(portOf('greedy', '10.1.0.3'), told)
     assert.deepEqual([frontend?.endpoints, isLater], [told.endpoints, true])
     assert.equal(pace.pace(portOf('modest', '10.1.0.3'), portOf('modest', '10.1.0.4')).isLater, false)
-    const hashed = portOf('hashed', '10.1.0.1', 'MAGLEV')
-    const later = [2, 3, 4].map(i => pace.pace(portOf('hashed', `10.1.0.${i}`, 'MAGLEV'), hashed).isLater)
+    const hashed = portOf('hashed', '10.1.0.1', maglev)
+    const later = [2, 3, 4].map(i => pace.pace(portOf('hashed', `10.1.0.${i}`, maglev), hashed).isLater)
     assert.deepEqual(later, [false, false, true])
+    const set = (numRetries: number) =>
+      aPortState({ id: 'set/a/http', namespace: 'set', settings: { ...defaultSettings, numRetries } })
+    const settings = Array.from({ length: 9 }, (_, i) => pace.pace(set(i + 2), set(1)).isLater)
+    assert.deepEqual(settings, [...Array(8).fill(false), true])
     await new Promise(resolve => setTimeout(resolve, 150))
     assert.equal(pace.pace(portOf('greedy', '10.1.0.3'), told).isLater, false)
   })
