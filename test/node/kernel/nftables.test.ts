@@ -95,7 +95,7 @@ describe('nf_tables by netlink', needsRoot, () => {
       const isOwn = (text: string) => / (affinity|clients) /.test(text)
       assert.deepEqual(found.filter(text => !isOwn(text)).sort(), wanted.sort())
       for (const text of found.filter(text => / affinity /.test(text)))
-        assert.match(text, / (tcp|udp|sctp) 10800 4096 /)
+        assert.match(text, / (tcp|udp|sctp) 10800 65535 /)
       await shell('nft', 'flush', 'ruleset')
     }
   })
