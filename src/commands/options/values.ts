@@ -25,7 +25,10 @@ export const portNumber: Shape<number> = {
 /** Of a port that is used together with the next one. */
 export const portPair: Shape<number> = {
   placeholder: 'PORT',
-  parse: text => (portNumber.parse(text) === 65_535 ? undefined : portNumber.parse(text)),
+  parse: text => {
+    const port = portNumber.parse(text)
+    return port === 65_535 ? undefined : port
+  },
   accepts: 'a port number from 1 to 65534',
 }
 

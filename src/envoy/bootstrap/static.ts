@@ -1,6 +1,7 @@
 /** Puts resources into one static bootstrap, for `envoy --mode validate` and for tests: Envoy with no control plane. */
 
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { familyOf, ofHostPort } from '../../net/address.ts'
 import { socketAddress } from '../address.ts'
 import type { Bootstrap } from '../api/envoy/config/bootstrap/v3/bootstrap_pb.js'
 import { type Cluster, Cluster_DiscoveryType, ClusterSchema } from '../api/envoy/config/cluster/v3/cluster_pb.js'
@@ -19,7 +20,7 @@ import {
   ScopedRouteConfigurationsListSchema,
 } from '../api/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js'
 import { type Resource, type TypeUrl, typeUrls } from '../resource.ts'
-import { scopesHolder } from '../resources/listener.ts'
+import { scopesHolder, sharedListener } from '../resources/listener.ts'
 import { type BootstrapOptions, bootstrap } from './bootstrap.ts'
 
 /**
@@ -101,11 +102,8 @@ function putFilters({ filterChains, defaultFilterChain }: Listener, filters: Rea
 /** @param addresses of the Service ports that share a listener; none binds a listener that has none of its family */
 function boundListener(listener: Listener, addresses: readonly string[]): readonly Listener[] {
   if (listener.bindToPort === false) return [{ ...listener, bindToPort: true }]
-  const ofFamily = addresses.filter(address => listener.name.endsWith(address.startsWith('[') ? 'IPv6' : 'IPv4'))
-  const [address, ...more] = ofFamily.map(address => {
-    const { hostname, port } = new URL(`tcp://${address}`)
-    return create(AddressSchema, socketAddress(hostname.replaceAll(/[[\]]/g, ''), Number(port)))
-  })
+  const ofFamily = addresses.map(ofHostPort).filter(({ ip }) => listener.name === sharedListener(familyOf(ip)!).name)
+  const [address, ...more] = ofFamily.map(({ ip, port }) => create(AddressSchema, socketAddress(ip, port)))
   if (!address) return []
   const additionalAddresses = more.map(address => create(AdditionalAddressSchema, { address }))
   return [{ ...listener, address, additionalAddresses, transparent: undefined }]

@@ -1,6 +1,7 @@
 /**
- * Asks the kernel whose sockets listen on the ports to which connections are redirected. Linux shares new connections out among all sockets of one
- * user that listen there, so a process that has Envoy's user by chance would get some of them.
+ * Asks the kernel whose sockets listen on the ports to which connections are redirected. Linux shares new connections
+ * out among all sockets of one user that listen there, so a process that has Envoy's user by chance would get some of
+ * them.
  *
  * Envoy's sockets belong to a user that is connected for xDS, and are transparent, which takes CAP_NET_ADMIN or
  * CAP_NET_RAW. While there is another, nothing is redirected to Envoy. The kernel layer's guard

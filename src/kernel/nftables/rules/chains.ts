@@ -114,11 +114,11 @@ export function fixedChains(family: Family, options: RulesetOptions): readonly C
   const [external, local] = [placesInOverlay(family, 'envoy-external'), placesInOverlay(family, 'envoy-local')]
   const isNodePortAddress = nodePortAddress(family)
   const redirected = hasMark('meta', steeringMark)
-  const [toEnvoy, toShared] = [targetPort, sharedPortOf(targetPort)].map(port =>
-    redirectToEnvoy(port, options, count(redirectedCounter)),
-  ) as [Rule, Rule]
+  const sharedPort = sharedPortOf(targetPort)
+  const toEnvoy = redirectToEnvoy(targetPort, options, count(redirectedCounter))
+  const toShared = redirectToEnvoy(sharedPort, options, count(redirectedCounter))
   const redirect: Statement = { kind: 'redirect', port: targetPort }
-  const redirectToShared: Statement = { kind: 'redirect', port: sharedPortOf(targetPort) }
+  const redirectToShared: Statement = { kind: 'redirect', port: sharedPort }
   const isSwitchedOff = inSet(['protocol'], overlaySwitch)
   const reset: Statement = { kind: 'reject', with: 'tcp reset' }
   // Envoy would show an external client's address to endpoints, whose answers would not come back through this node.

@@ -9,7 +9,7 @@ import type { ResourceStore } from '../../../xds/store.ts'
 /** What applies in place of a resource that an Envoy rejected, and what to do, by whose it is. */
 export const remedies = {
   redirectListener: 'the kernel layer serves all Services; stop what uses the port, it is tried again',
-  sharedListener: 'the kernel layer serves the http ports that need it; it is tried again; stop what uses its port',
+  sharedListener: 'the kernel layer serves the http ports that need it; stop what uses its port, it is tried again',
   sharedFilter: 'the kernel layer serves the http ports that need it; it is tried again when an Envoy connects anew',
   redirected: 'it keeps its last acknowledged configuration; correct its settings',
   notRedirected: 'the kernel layer serves it; correct its settings',
