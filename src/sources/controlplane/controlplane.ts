@@ -53,8 +53,7 @@ const usualVoicesMs = 10_000
 
 /** A stream that was accepted. */
 interface Reading {
-  /** Of the replica. */
-  readonly address: string
+  readonly replica: Replica
   readonly stream: FactsStream
   /** What it has told; undefined once that is everything, and the stream is the reader of what is merged. */
   staged: StagedFacts | undefined
@@ -148,7 +147,8 @@ class ControlPlaneSource implements Source {
       const reasons = new Set<string>()
       let servedMs: number | undefined
       try {
-        for (const replica of this.#fresher.ordered(await findReplicas({ ...this.#known(), hasFailed }))) {
+        const found = await findReplicas({ ...this.#known(), hasFailed })
+        for (const replica of this.#fresher.ordered(this.#voices?.livingFirst(found) ?? found)) {
           const security = await readSecurity(files)
           if (signal.aborted) return
           const ended = await this.#read(replica, security)
@@ -188,7 +188,7 @@ class ControlPlaneSource implements Source {
       const stream: FactsStream = new FactsStream(replica, security, nodeName, {
         accepted: () => {
           silence = setTimeout(() => stream.close(`it told nothing for ${patienceMs / 1000} s`), patienceMs)
-          reading = this.#begin(replica.address, stream)
+          reading = this.#begin(replica, stream)
         },
         told: told => {
           if (reading?.staged) silence?.refresh()
@@ -211,19 +211,19 @@ class ControlPlaneSource implements Source {
     })
   }
 
-  #begin(address: string, stream: FactsStream): Reading {
+  #begin(replica: Replica, stream: FactsStream): Reading {
     const scopes = this.#scopes()
     const staged = new StagedFacts(scopes, this.#merged)
     for (const [type, ofType] of scopes) stream.subscribe(type, [...ofType], staged.versions(type))
-    this.#reading = { address, stream, staged }
+    this.#reading = { replica, stream, staged }
     return this.#reading
   }
 
   #take(reading: Reading, told: Told): void {
-    const { address: controlPlane, staged } = reading
+    const { replica, staged } = reading
     for (const { name, reason } of told.unreadable) {
       this.#options.log.warn(
-        { controlPlane, type: told.type, name, reason },
+        { controlPlane: replica.address, type: told.type, name, reason },
         'a fact cannot be read; what was known stays',
       )
     }
@@ -236,8 +236,8 @@ class ControlPlaneSource implements Source {
       clearTimeout(this.#patience)
       this.#endDirect()
       staged.mergeInto(this.#merged)
-      this.#voices?.begin(controlPlane, reading.stream)
-      this.#options.log.info({ controlPlane }, 'facts come from the control plane')
+      this.#voices?.begin(replica, reading.stream)
+      this.#options.log.info({ controlPlane: replica.address }, 'facts come from the control plane')
       this.#listener!.problems(origin, [])
     }
     this.#tell()

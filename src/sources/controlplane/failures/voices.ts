@@ -1,8 +1,10 @@
 /**
  * Tells control planes what this node sees of endpoints: the replica by which it reads facts, whose exclusions it takes,
- * and some others, so that each judges by all nodes and not by those alone that it serves. All of them may ask.
+ * and some others, so that each judges by all nodes and not by those alone that it serves. All of them may ask. A replica
+ * that others find on a dead node serves this one no longer: it would not say so itself.
  */
 
+import type { Exclusion } from '../../../exclusions/exclusion.ts'
 import type { Sight } from '../../../facts/failures.ts'
 import type { SourceListener } from '../../source.ts'
 import type { Replica } from '../replicas/addresses.ts'
@@ -34,7 +36,9 @@ export class Voices {
   readonly #others = new Map<string, Other>()
   /** By address of the replica. */
   readonly #asked = new Map<string, readonly string[]>()
-  #current: string | undefined
+  /** Names of nodes that others than the replica that serves have excluded, by address of the replica. */
+  readonly #deadNodes = new Map<string, readonly string[]>()
+  #current: { readonly replica: Replica; readonly stream: FactsStream } | undefined
   #sights: readonly Sight[] = []
   #looking: NodeJS.Timeout | undefined
   #hasStopped = false
@@ -49,14 +53,21 @@ export class Voices {
   }
 
   /** Facts come from this replica now. */
-  begin(address: string, stream: FactsStream): void {
-    this.#current = address
+  begin(replica: Replica, stream: FactsStream): void {
+    const { address } = replica
+    this.#current = { replica, stream }
     // A control plane hears one stream of a node, the later one. The other ends once that has begun, so that the node
     // never falls silent there.
     this.#others.get(address)?.exchange.stop()
     this.#main.begin(() => stream.openExchange())
+    this.#deadNodes.delete(address)
     clearTimeout(this.#looking)
     this.#lookSoon()
+  }
+
+  /** Replicas on nodes that are excluded come last. */
+  livingFirst(replicas: readonly Replica[]): readonly Replica[] {
+    return [...new Set([...replicas.filter(replica => !this.#isOnDeadNode(replica)), ...replicas])]
   }
 
   report(sights: readonly Sight[]): void {
@@ -84,7 +95,7 @@ export class Voices {
   async #look(): Promise<void> {
     const found = await this.#options.find().catch(() => undefined)
     if (!found || this.#hasStopped) return
-    const wanted = found.filter(({ address }) => address !== this.#current)
+    const wanted = found.filter(({ address }) => address !== this.#current?.replica.address)
     const kept = wanted.filter(({ address }) => this.#others.has(address))
     const chosen = [...new Set([...kept, ...wanted])].slice(0, mostOthers)
     const addresses = new Set(chosen.map(({ address }) => address))
@@ -96,14 +107,17 @@ export class Voices {
     const { address } = replica
     if (this.#others.has(address)) return
     const { nodeName, open } = this.#options
-    const exchange = new FailureExchange(nodeName, { asked: endpoints => this.#ask(address, endpoints) })
+    const exchange = new FailureExchange(nodeName, {
+      asked: endpoints => this.#ask(address, endpoints),
+      exclusions: all => this.#hear(address, all),
+    })
     const other: Other = { exchange, stream: undefined }
     this.#others.set(address, other)
     exchange.report(this.#sights)
     const isWanted = () => this.#others.get(address) === other
     const stream = await open(replica, {
       accepted: () => {
-        if (address !== this.#current) exchange.begin(() => other.stream?.openExchange())
+        if (address !== this.#current?.replica.address) exchange.begin(() => other.stream?.openExchange())
       },
       told: () => undefined,
       fresh: () => undefined,
@@ -122,6 +136,22 @@ export class Voices {
     other.exchange.stop()
     other.stream?.close('the node speaks elsewhere')
     this.#ask(address, [])
+    this.#deadNodes.delete(address)
+  }
+
+  /** One that is found later, although its node is excluded already, can be reached. */
+  #hear(from: string, exclusions: readonly Exclusion[]): void {
+    const isCurrentDead = () => this.#current !== undefined && this.#isOnDeadNode(this.#current.replica)
+    const wasDead = isCurrentDead()
+    const nodes = exclusions.filter(({ of }) => of === 'node').map(({ name }) => name)
+    this.#deadNodes.set(from, nodes)
+    if (isCurrentDead() && !wasDead) this.#current?.stream.close('its node is excluded, say other replicas')
+  }
+
+  /** What is on the node itself can be reached, whatever others say. */
+  #isOnDeadNode({ node }: Replica): boolean {
+    if (node === undefined || node === this.#options.nodeName) return false
+    return [...this.#deadNodes.values()].some(nodes => nodes.includes(node))
   }
 
   #ask(from: string, endpoints: readonly string[]): void {

@@ -25,6 +25,8 @@ export interface Replica {
   readonly address: string
   /** Whom its certificate has to name. */
   readonly host: string
+  /** The node that it runs on, where that is known. */
+  readonly node?: string
 }
 
 /** What an agent knows when it looks for replicas. */

@@ -17,7 +17,7 @@ after(() => rmSync(directory, { recursive: true }))
 const newFile = () => join(directory, `found-${++files}`)
 
 function slice(ips: readonly string[], zone: string): KubeObject {
-  const endpoints = ips.map(ip => anEndpoint(ip, { zone }))
+  const endpoints = ips.map(ip => anEndpoint(ip, { zone, nodeName: `on-${zone}` }))
   const ports = [{ name: 'facts', protocol: 'TCP', port: 9444 } as const]
   return aSlice(endpoints, { namespace: service.namespace, name: `of-${zone}`, service: service.name, ports })
 }
@@ -69,8 +69,8 @@ test('replicas in the zone of the node come first, and those that are not ready 
   ]
   for (let i = 0; i < 20; i++) {
     assert.deepEqual(await find({ objects, isCurrent: false, hasFailed: false }), [
-      { address: '10.0.2.1:9444', host },
-      { address: '10.0.1.1:9444', host },
+      { address: '10.0.2.1:9444', host, node: 'on-b' },
+      { address: '10.0.1.1:9444', host, node: 'on-a' },
     ])
   }
   assert.deepEqual(asked, [])
@@ -105,7 +105,10 @@ test('an agent that starts while the API server is away asks the replicas that i
   const file = newFile()
   await assert.rejects(finder({}, file).addresses([]), /the API server is away/)
   await finder({}, file).addresses([aNode('b'), slice(['10.0.1.1'], 'a'), slice(['10.0.2.1'], 'b')])
-  assert.deepEqual(await finder({}, file).addresses([]), ['10.0.2.1:9444', '10.0.1.1:9444'])
+  assert.deepEqual(await finder({}, file).find({ objects: [], isCurrent: false, hasFailed: false }), [
+    { address: '10.0.2.1:9444', host, node: 'on-b' },
+    { address: '10.0.1.1:9444', host, node: 'on-a' },
+  ])
   writeFileSync(file, '{"replicas":[{"addr')
   await assert.rejects(finder({}, file).addresses([]), /the API server is away/)
 })

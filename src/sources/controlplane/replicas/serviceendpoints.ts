@@ -50,7 +50,7 @@ export function serviceEndpoints(options: ServiceEndpointsOptions): FindReplicas
     write(file, found)
     const isNear = ({ zone }: Zoned) => zone === found.zone
     const [near, far] = [found.replicas.filter(isNear), found.replicas.filter(replica => !isNear(replica))]
-    return [...shuffled(near), ...shuffled(far)].map(({ address, host }) => ({ address, host }))
+    return [...shuffled(near), ...shuffled(far)].map(({ zone, ...replica }) => replica)
   }
 }
 
@@ -87,9 +87,9 @@ function foundIn(objects: Iterable<KubeObject>, { service, nodeName }: ServiceEn
     if (object.namespace !== service.namespace || object.service !== service.name) continue
     const port = object.ports.find(({ name }) => name === portName)?.port
     if (port === undefined) continue
-    for (const { ip, ready, zone = '' } of object.endpoints) {
+    for (const { ip, ready, zone = '', nodeName: node } of object.endpoints) {
       const address = hostPort(ip, port)
-      if (ready) replicas.set(address, { address, host, zone })
+      if (ready) replicas.set(address, { address, host, node, zone })
     }
   }
   return { replicas: [...replicas.values()], zone: own }
@@ -110,7 +110,10 @@ function read(file: string): Found | undefined {
     const { replicas, zone } = rawObject(JSON.parse(readFileSync(file, 'utf8')))
     const found = rawList(replicas)
       .filter(isRawObject)
-      .map(({ address, host, zone }) => ({ address: rawText(address), host: rawText(host), zone: rawText(zone) }))
+      .map(({ address, host, node, zone }) => ({
+        ...{ address: rawText(address), host: rawText(host), zone: rawText(zone) },
+        node: rawText(node) || undefined,
+      }))
     return found.length === 0 ? undefined : { replicas: found, zone: rawText(zone) }
   } catch {
     return undefined
