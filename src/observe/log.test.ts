@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { openSync } from 'node:fs'
 import { test } from 'node:test'
 import { createLog } from './log.ts'
-import { LogRate } from './lograte.ts'
+import { LogRate } from './rates/lograte.ts'
 
 test('repeated lines about one object fill no log, and others are written', () => {
   const lines: string[] = []
@@ -21,6 +21,15 @@ test('many objects of one tenant fill no log either, and other messages are writ
   log.warn({}, 'another')
   assert.ok(lines.length < 1100, `${lines.length} lines`)
   assert.match(lines.at(-1)!, /another/)
+})
+
+test('nor do many objects of many namespaces, and another one has its lines', () => {
+  const lines: string[] = []
+  const log = createLog('info', undefined, line => lines.push(line))
+  for (let i = 0; i < 9000; i++) log.warn({ object: `Service greedy-${i % 100}/noisy-${i}` }, 'problem')
+  for (let i = 0; i < 3; i++) log.warn({ object: `Service quiet/web-${i}` }, 'problem')
+  assert.ok(lines.length < 1100, `${lines.length} lines`)
+  assert.equal(lines.filter(line => line.includes('quiet/')).length, 3)
 })
 
 test('a log goes on after a while, and says how many lines were left out', () => {

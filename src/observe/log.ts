@@ -1,8 +1,8 @@
-/** Writes structured logs: one JSON object a line on standard error, limited by object and by kind (lograte.ts). */
+/** Writes structured logs: one JSON object a line on standard error, limited by object and by kind (rates/lograte.ts). */
 
 import pino from 'pino'
 import { printableJson } from '../text/printable.ts'
-import { LogRate } from './lograte.ts'
+import { LogRate } from './rates/lograte.ts'
 import type { RecentLines } from './recent.ts'
 
 export const logLevels = ['debug', 'info', 'warn', 'error'] as const

@@ -4,8 +4,8 @@
  */
 
 import type { Problem, ProblemCode } from '../services/problem.ts'
-import { Buckets } from './buckets.ts'
 import type { Log } from './log.ts'
+import { Buckets } from './rates/buckets.ts'
 
 const lines = { burst: 30, refillMs: 2000 }
 

@@ -9,8 +9,8 @@
 
 import { createHash, randomUUID } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
-import { Buckets } from '../observe/buckets.ts'
 import type { Log } from '../observe/log.ts'
+import { Buckets } from '../observe/rates/buckets.ts'
 import type { Note } from '../services/note.ts'
 import { printable } from '../text/printable.ts'
 import { ApiError, ApiServer } from './api-server.ts'

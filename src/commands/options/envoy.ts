@@ -81,7 +81,7 @@ export const envoyOptions = {
   accessLogRate: {
     ...lineRate,
     description:
-      'lines a second that the access log has of a Service port on this node, ten times as many at once; five times as many of all ports of a namespace',
+      'lines a second that the access log has of a Service port on this node, ten times as many at once; five times as many of all ports of a namespace, and twenty times of all namespaces',
     default: 50,
   },
   drainTime: {

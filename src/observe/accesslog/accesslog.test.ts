@@ -71,6 +71,16 @@ test('a line without a Service belongs to the Service port whose address it came
   assert.deepEqual(leftOut, ['shop/web/http'])
 })
 
+test('all namespaces together have so many lines, and one that has few has them', () => {
+  const { take, lines } = accessLog(2)
+  for (let port = 0; port < 20; port++) {
+    for (let n = 0; n < 50; n++) take(`greedy-${n}/port-${port}/http${separator}10.0.0.3:80`)
+  }
+  assert.ok(lines.length < 500, `${lines.length} lines`)
+  take(`modest/web/http${separator}10.0.0.4:80`)
+  assert.match(lines.at(-1)!, /modest/)
+})
+
 test('an observation is no line and takes none, and a client that had its request read has lost nothing', () => {
   const { take, lines, leftOut, observed } = accessLog(1)
   take(`a/b/http${separator}10.0.0.3:80`, 100, { kind: 'observed', flags: 'DC', sent: '17' })

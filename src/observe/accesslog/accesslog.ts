@@ -1,13 +1,14 @@
 /**
  * Writes the access log of this node's Envoys: a line of JSON for each request or connection that is to be logged, at
- * most so many a second for each Service port and namespace. Otherwise whoever calls what fails would fill everybody's
+ * most so many a second for each Service port, each namespace and all together. Otherwise whoever calls what fails would fill everybody's
  * log.
  */
 
 import { namespaceOf, portPartOf, serviceKeyOf } from '../../plan/ports/port.ts'
 import { type Problem, problem } from '../../services/problem.ts'
 import { printableJson } from '../../text/printable.ts'
-import { Buckets } from '../buckets.ts'
+import { Buckets } from '../rates/buckets.ts'
+import { NamespaceLimit } from '../rates/namespacelimit.ts'
 import { type LogRecord, readRecords } from './records.ts'
 
 export interface AccessLogOptions {
@@ -40,7 +41,7 @@ const none = '-'
 export class AccessLog {
   readonly #options: AccessLogOptions
   readonly #ofPort: Buckets
-  readonly #ofNamespace: Buckets
+  readonly #ofNamespaces: NamespaceLimit
   /** Lines left out of each Service port since its last line. */
   readonly #leftOut = new Map<string, number>()
   /** Timers that end the problem of each Service port. */
@@ -48,9 +49,9 @@ export class AccessLog {
 
   constructor(options: AccessLogOptions) {
     this.#options = options
-    const buckets = (rate: number) => new Buckets({ burst: rate * burstSeconds, refillMs: 1000 / rate })
-    this.#ofPort = buckets(options.rate)
-    this.#ofNamespace = buckets(options.rate * portsOfNamespace)
+    const bucket = (rate: number) => ({ burst: rate * burstSeconds, refillMs: 1000 / rate })
+    this.#ofPort = new Buckets(bucket(options.rate))
+    this.#ofNamespaces = new NamespaceLimit(bucket(options.rate * portsOfNamespace))
   }
 
   /** @param request as an Envoy sent it (records.ts) @throws where it is none */
@@ -66,7 +67,7 @@ export class AccessLog {
     const owner = this.#ownerOf(record)
     if (record.isObservation && isServicePort(owner)) this.#options.onObservation?.(owner, record)
     if (!record.isLine) return
-    const isWithin = this.#ofPort.take(owner) !== undefined && this.#ofNamespace.take(namespaceOf(owner)) !== undefined
+    const isWithin = this.#ofPort.take(owner) !== undefined && this.#ofNamespaces.take(namespaceOf(owner))
     const leftOut = this.#leftOut.get(owner) ?? 0
     if (!isWithin) {
       this.#leftOut.set(owner, leftOut + 1)
@@ -123,7 +124,7 @@ function leftOutProblem(owner: string, rate: number): Problem {
   return problem(
     'LP306',
     object,
-    `${whose} has more lines in the access log of this node than ${rate} a second, or its namespace has`,
+    `${whose} has more lines in the access log of this node than ${rate} a second, or than its namespace or all have left it`,
     'the rest is left out and counted (lightpath_access_log_left_out_total): see why its requests fail, set access-log: false, or raise --access-log-rate',
   )
 }

@@ -49,7 +49,8 @@ describe('the pace of changes', () => {
   })
 
   test('publishes so many changes of the small ports of a namespace, each last one in the end, and all of another', async () => {
-    const pace = new ChangePace({ changes: { burst: 40, refillMs: 100 } })
+    const paceOf = () => new ChangePace({ changes: { burst: 40, refillMs: 100 } })
+    const [pace, other, third] = [paceOf(), paceOf(), paceOf()]
     const maglev = { ...defaultSettings, lbPolicy: 'MAGLEV' } as const
     const portOf = (namespace: string, ip: string, settings: Settings = defaultSettings) =>
       aPortState({
@@ -64,14 +65,40 @@ describe('the pace of changes', () => {
     assert.deepEqual([frontend?.endpoints, isLater], [told.endpoints, true])
     assert.equal(pace.pace(portOf('modest', '10.1.0.3'), portOf('modest', '10.1.0.4')).isLater, false)
     const hashed = portOf('hashed', '10.1.0.1', maglev)
-    const later = [2, 3, 4].map(i => pace.pace(portOf('hashed', `10.1.0.${i}`, maglev), hashed).isLater)
+    const later = [2, 3, 4].map(i => other.pace(portOf('hashed', `10.1.0.${i}`, maglev), hashed).isLater)
     assert.deepEqual(later, [false, false, true])
     const set = (numRetries: number) =>
       aPortState({ id: 'set/a/http', namespace: 'set', settings: { ...defaultSettings, numRetries } })
-    const settings = Array.from({ length: 9 }, (_, i) => pace.pace(set(i + 2), set(1)).isLater)
+    const settings = Array.from({ length: 9 }, (_, i) => third.pace(set(i + 2), set(1)).isLater)
     assert.deepEqual(settings, [...Array(8).fill(false), true])
     await new Promise(resolve => setTimeout(resolve, 150))
     assert.equal(pace.pace(portOf('greedy', '10.1.0.3'), told).isLater, false)
+  })
+
+  test('has a bound for all namespaces together, and in it a share for each', () => {
+    const pace = new ChangePace({ changes: { burst: 40, refillMs: 1e9 }, listeners: { burst: 40, refillMs: 1e9 } })
+    const published = (of: string, n = 0) =>
+      aPortState({ id: `${of}/port-${n}/http`, namespace: of, endpoints: [{ ip: '10.1.0.1', port: 80 }] })
+    const changed = (of: string, n?: number) => ({ ...published(of, n), endpoints: [{ ip: '10.1.0.2', port: 80 }] })
+    const moved = (of: string, n?: number) => ({
+      ...published(of, n),
+      settings: { ...defaultSettings, overlay: 'true' as const, idleTimeout: 1000 },
+    })
+    for (const wanted of [changed, moved]) {
+      const isNow = (of: string, n?: number) => !pace.pace(wanted(of, n), published(of, n)).isLater
+      const greedy = Array.from({ length: 4000 }, (_, n) => isNow(`greedy-${n % 100}`, n)).filter(Boolean).length
+      assert.ok(greedy <= 160, `${greedy} changes`)
+      assert.ok(isNow('modest'))
+    }
+  })
+
+  test('takes nothing from a port for a change that its namespace may not make yet', async () => {
+    const pace = new ChangePace({ port: never, addresses: { burst: 1, refillMs: 100 } })
+    const at = (port: number, id = 'shop/web/http') => aPortState({ id, port: aPort({ port }) })
+    pace.pace(at(80, 'shop/other/http'), undefined)
+    for (let i = 0; i < 20; i++) assert.equal(pace.pace(at(81), at(80)).isLater, true)
+    await new Promise(resolve => setTimeout(resolve, 150))
+    assert.equal(pace.pace(at(81), at(80)).isLater, false)
   })
 
   test('keeps no endpoint in Envoy to which that may not connect any more', () => {

@@ -7,6 +7,9 @@
  * A change of one endpoint has Envoy's threads walk all endpoints of the port: one of 1,000 that flaps behind 100 ports
  * took them from everybody. So endpoints of large ports, too, are published at a pace; and so is what changes of small
  * ports, of which a Service may have a hundred that change at once.
+ *
+ * All namespaces together have four times what one has, and of that each has a fair share: who changes little waits for
+ * nobody, whoever else changes much.
  */
 
 import { isDeepStrictEqual } from 'node:util'
@@ -14,7 +17,8 @@ import { envoyEndpointsOf, type Frontend } from '../../../envoy/resources/fronte
 import { hasOwnListeners, listenerSettings } from '../../../envoy/resources/listener.ts'
 import { areReachedAlike } from '../../../envoy/resources/resources.ts'
 import { hostPort } from '../../../net/address.ts'
-import { type BucketOptions, Buckets } from '../../../observe/buckets.ts'
+import { type BucketOptions, Buckets } from '../../../observe/rates/buckets.ts'
+import { NamespaceLimit } from '../../../observe/rates/namespacelimit.ts'
 
 export interface PaceOptions {
   /** Changes of a port: of its listener, or to another address. Default 10, and 10 an hour. */
@@ -60,17 +64,17 @@ export interface Paced {
 
 export class ChangePace {
   readonly #port: Buckets
-  readonly #listeners: Buckets
-  readonly #addresses: Buckets
-  readonly #changes: Buckets
-  readonly #endpoints: Buckets
+  readonly #listeners: NamespaceLimit
+  readonly #addresses: NamespaceLimit
+  readonly #changes: NamespaceLimit
+  readonly #endpoints: NamespaceLimit
 
   constructor({ port, listeners, addresses, changes, endpoints }: PaceOptions = {}) {
     this.#port = new Buckets(port ?? defaults.port)
-    this.#listeners = new Buckets(listeners ?? defaults.listeners)
-    this.#addresses = new Buckets(addresses ?? defaults.addresses)
-    this.#changes = new Buckets(changes ?? defaults.changes)
-    this.#endpoints = new Buckets(endpoints ?? defaults.endpoints)
+    this.#listeners = new NamespaceLimit(listeners ?? defaults.listeners)
+    this.#addresses = new NamespaceLimit(addresses ?? defaults.addresses)
+    this.#changes = new NamespaceLimit(changes ?? defaults.changes)
+    this.#endpoints = new NamespaceLimit(endpoints ?? defaults.endpoints)
   }
 
   /**
@@ -78,15 +82,18 @@ export class ChangePace {
    * @param published as last published to Envoy, where it was
    */
   pace(frontend: Frontend, published: Frontend | undefined): Paced {
+    const { id, namespace } = frontend
     if (!published) {
-      const isNow = this.#takesEndpoints(frontend) && this.#takes(this.#addresses, frontend.namespace)
+      const isNow = this.#addresses.has(namespace) && this.#takesEndpoints(frontend) && this.#addresses.take(namespace)
       return { frontend: isNow ? frontend : undefined, isLater: !isNow }
     }
     const isElsewhere = !areReachedAlike(published, { ...frontend, settings: published.settings })
     if (!isElsewhere && hasSameListeners(published, frontend)) return this.#paceChange(frontend, published)
-    const buckets = isElsewhere ? this.#addresses : this.#listeners
-    if (this.#takes(this.#port, frontend.id) && this.#takes(buckets, frontend.namespace))
+    const limit = isElsewhere ? this.#addresses : this.#listeners
+    if (this.#port.has(id) && limit.take(namespace)) {
+      this.#port.take(id)
       return { frontend, isLater: false }
+    }
     if (isElsewhere) return { frontend: undefined, isLater: true }
     return {
       frontend: { ...frontend, settings: { ...frontend.settings, ...listenerSettings(published.settings) } },
@@ -98,29 +105,27 @@ export class ChangePace {
     const { endpoints, spillOver, settings } = published
     const hasSameEndpoints = frontend.endpoints === endpoints && frontend.spillOver === spillOver
     if (hasSameEndpoints && frontend.settings === settings) return { frontend, isLater: false }
-    if (this.#takesChange(frontend, published) && (hasSameEndpoints || this.#takesEndpoints(frontend)))
-      return { frontend, isLater: false }
+    const cost = costOf(frontend, published)
+    const isNow =
+      this.#changes.has(frontend.namespace, cost) &&
+      (hasSameEndpoints || this.#takesEndpoints(frontend)) &&
+      this.#changes.take(frontend.namespace, cost)
+    if (isNow) return { frontend, isLater: false }
     const kept = stillAdmitted(endpoints, frontend)
     // Some of those to which it spills over may be barred by now; it does without until they are published.
     const spill = frontend.spillOver === spillOver ? spillOver : undefined
     return { frontend: { ...frontend, endpoints: kept, spillOver: spill, settings }, isLater: true }
   }
 
-  #takesChange({ namespace, settings }: Frontend, published: Frontend): boolean {
-    const cost = settings === published.settings ? 1 : settingsCost
-    return this.#takes(this.#changes, namespace, settings.lbPolicy === 'MAGLEV' ? tableCost : cost)
-  }
-
   #takesEndpoints(frontend: Frontend): boolean {
-    const { namespace } = frontend
     const { length } = envoyEndpointsOf(frontend)
-    if (length < manyEndpoints) return true
-    return this.#takes(this.#endpoints, namespace, Math.ceil(length / 1000))
+    return length < manyEndpoints || this.#endpoints.take(frontend.namespace, Math.ceil(length / 1000))
   }
+}
 
-  #takes(buckets: Buckets, object: string, times = 1): boolean {
-    return buckets.take(object, times) !== undefined
-  }
+function costOf({ settings }: Frontend, published: Frontend): number {
+  if (settings.lbPolicy === 'MAGLEV') return tableCost
+  return settings === published.settings ? 1 : settingsCost
 }
 
 /** Leaves out what Envoy may not connect to any more, which does not wait. */
