@@ -2,8 +2,8 @@
  * Sends notes as Events on their objects, for `kubectl get events` and `kubectl describe service`. Best effort: an
  * Event that the API server does not take is dropped and counted, and nothing waits for it.
  *
- * As in client-go, an object may have 25 Events at once and one more every five minutes; those beyond are dropped. The
- * queue holds 1000; at its bound the oldest is dropped. A note that is sent once has an Event whose name is made from
+ * As in client-go, an object may have 25 Events at once and one more every five minutes; those beyond are dropped. All
+ * objects together have 100 at once and ten a second; 1000 more wait, and namespaces take turns (notequeue.ts). A note that is sent once has an Event whose name is made from
  * its content, so that other nodes, or the next run of this one, find it there while the API server keeps it (an hour).
  */
 
@@ -14,6 +14,7 @@ import { Buckets } from '../observe/rates/buckets.ts'
 import type { Note } from '../services/note.ts'
 import { printable } from '../text/printable.ts'
 import { ApiError, ApiServer } from './api-server.ts'
+import { NoteQueue } from './notequeue.ts'
 
 export interface EventOptions {
   readonly kubeconfig?: string
@@ -28,6 +29,7 @@ export interface EventOptions {
 }
 
 const bucketOfObject = { burst: 25, refillMs: 300_000 }
+const bucketOfAll = { burst: 100, refillMs: 100 }
 const longestQueue = 1000
 const timeoutMs = 10_000
 /** A problem of an object comes before the object itself: until then its uid is not known. */
@@ -40,7 +42,8 @@ export class EventRecorder {
   readonly #api: ApiServer
   readonly #stopping = new AbortController()
   readonly #buckets = new Buckets(bucketOfObject)
-  readonly #queue: Note[] = []
+  readonly #all = new Buckets(bucketOfAll)
+  readonly #queue = new NoteQueue(longestQueue)
   #worker: Promise<void> | undefined
   #dropped = 0
 
@@ -63,11 +66,7 @@ export class EventRecorder {
       this.#dropped++
       return
     }
-    this.#queue.push(note)
-    if (this.#queue.length > longestQueue) {
-      this.#queue.shift()
-      this.#dropped++
-    }
+    if (this.#queue.add(note)) this.#dropped++
     this.#worker ??= this.#work()
   }
 
@@ -79,8 +78,12 @@ export class EventRecorder {
 
   async #work(): Promise<void> {
     const { signal } = this.#stopping
-    await setTimeout(patienceMs, undefined, { signal }).catch(() => {})
-    for (let next = this.#queue.shift(); next && !signal.aborted; next = this.#queue.shift()) await this.#create(next)
+    const pause = (ms: number) => setTimeout(ms, undefined, { signal }).catch(() => {})
+    await pause(patienceMs)
+    for (let next = this.#queue.take(); next && !signal.aborted; next = this.#queue.take()) {
+      await this.#create(next)
+      while (!signal.aborted && this.#all.take('') === undefined) await pause(bucketOfAll.refillMs)
+    }
     this.#worker = undefined
   }
 

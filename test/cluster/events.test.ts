@@ -131,6 +131,22 @@ test('a Service with many problems has 25 Events; other Services still have thei
   assert.deepEqual([(await events('talkative')).length, talkative.dropped], [25, 15])
 })
 
+test('a Service of another namespace waits for no flood of Events', options, async () => {
+  const busy = recorder('busy')
+  for (let i = 0; i < 1000; i++) busy.record(note(`busy-${i}`))
+  busy.record({ ...note('calm'), object: 'Service kube-system/calm' })
+  const query = 'fieldSelector=involvedObject.name=calm'
+  await until('the Event', async () => {
+    const { items } = await server.must('GET', `/api/v1/namespaces/kube-system/events?${query}`)
+    return (items as unknown[]).length === 1
+  })
+  const { items } = await server.must('GET', '/api/v1/namespaces/default/events')
+  const told = (items as { involvedObject: { name: string } }[]).filter(({ involvedObject }) =>
+    involvedObject.name.startsWith('busy-'),
+  )
+  assert.ok(told.length < 500, `${told.length} Events`)
+})
+
 test('the queue has a bound at which the oldest Events are dropped and counted', options, async () => {
   const flooded = recorder('flooded', guestToken)
   for (let i = 0; i < 1200; i++) flooded.record(wrong(`service-${i}`))
