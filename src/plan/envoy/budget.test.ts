@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { EnvoyBudget, mostAlways, mostMoves, quietMs } from './budget.ts'
+import { EnvoyBudget, longQuietMs, mostAlways, mostMoves, quietMs } from './budget.ts'
 
 const idOf = (number: number) => `shop/port-${number}/http`
 const ids = (count: number) => Array.from({ length: count }, (_, number) => idOf(number))
@@ -64,14 +64,24 @@ describe("the budget of Envoy's ports", () => {
     assert.deepEqual(budget.step(later), [idOf(0), idOf(1)])
   })
 
-  test('none has room where the budget is 0, but for what is always there', () => {
+  test('none has room where the budget is 0', () => {
     const budget = budgetWith(0, ids(2))
-    const calls = new Map([[idOf(0), 1]])
-    settle(budget, calls)
+    settle(budget, new Map([[idOf(0), 1]]))
     assert.deepEqual(insideOf(budget, ids(2)), [])
-    assert.equal(budget.has(idOf(1), true), true)
-    settle(budget, calls)
-    assert.deepEqual(insideOf(budget, [idOf(0)]), [])
+    assert.equal(budget.has(idOf(1), true), false)
+  })
+
+  test('who calls many of his own all the time takes no room of those who call fewer now and then', () => {
+    const greedy = Array.from({ length: 2000 }, (_, number) => `greedy/port-${number}/http`)
+    const budget = budgetWith(1000, [...ids(5), ...greedy])
+    const callsAt = (now: number) =>
+      new Map([...ids(5).map(id => [id, 0] as const), ...greedy.map(id => [id, now] as const)])
+    for (const now of [0, 2 * quietMs, longQuietMs - 1]) settle(budget, callsAt(now))
+    assert.deepEqual(insideOf(budget, ids(5)), ids(5))
+    settle(budget, callsAt(longQuietMs))
+    assert.deepEqual(insideOf(budget, ids(5)), [])
+    settle(budget, new Map([...callsAt(longQuietMs), [idOf(0), longQuietMs]]))
+    assert.deepEqual(insideOf(budget, ids(5)), [idOf(0)])
   })
 
   test('nobody takes all of Envoy by saying of many ports that they are always to be there', () => {
@@ -91,13 +101,24 @@ describe("the budget of Envoy's ports", () => {
     for (const id of ids(15)) budget.has(id, false)
     settle(budget, new Map(ids(15).map(id => [id, 1] as const)))
     assert.equal(insideOf(budget, ids(15)).length, 10)
-    assert.ok(always.every(id => budget.has(id, true)))
+    assert.equal(always.filter(id => budget.has(id, true)).length, 10)
+  })
+
+  test('many namespaces with ports that are always there make room for those of one that has few', () => {
+    const greedy = Array.from({ length: 3000 }, (_, number) => `greedy-${number % 100}/port-${number}/http`)
+    const budget = new EnvoyBudget({ limit: 1000, followsUse: true })
+    for (const id of greedy) budget.has(id, true)
+    for (const id of ids(4)) budget.has(id, true)
+    settle(budget, new Map())
+    assert.equal(budget.inside.length, 500)
+    assert.ok(ids(4).every(id => budget.has(id, true)))
   })
 
   test('a port is always there once another of its namespace no longer is', () => {
     const all = ids(mostAlways + 2)
     const last = all.at(-1)!
-    const budget = budgetWith(0, all)
+    const budget = budgetWith(2 * mostAlways, [...all, ...all.map(id => `other-${id}`)])
+    settle(budget, new Map())
     for (const id of all) budget.has(id, true)
     assert.equal(budget.has(last, true), false)
     budget.remove(all[0]!)
@@ -191,6 +212,20 @@ describe("the budget of Envoy's ports", () => {
         for (const [number, share] of shares.entries())
           assert.ok(share === counts[number] || share + 1 >= most, `${shares} of ${counts}`)
       }),
+    )
+  })
+
+  test('it comes to rest whoever has called what when, of however many namespaces', () => {
+    const times = fc.oneof(fc.nat(3 * quietMs), fc.nat(3 * longQuietMs))
+    const members = fc.array(fc.array(times, { minLength: 1, maxLength: 30 }), { minLength: 1, maxLength: 5 })
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 40 }), members, (limit, spaces) => {
+        const calls = new Map(
+          spaces.flatMap((times, space) => times.map((at, port) => [`space-${space}/port-${port}/http`, at] as const)),
+        )
+        settle(budgetWith(limit, [...calls.keys()]), calls)
+      }),
+      { numRuns: 500 },
     )
   })
 

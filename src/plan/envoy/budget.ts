@@ -5,17 +5,17 @@
  *
  * Ports move by `step` alone, a few at a time. A port that was called within the last minute gives way to none of its
  * namespace, so that ports which are all in use do not take turns, and to one of another only where that has fewer
- * there: nobody takes all of Envoy by calling many Services of his own. Nor by saying of them that they are always to be
- * in Envoy: a namespace has so many of these, and they leave others half of the room.
+ * there: nobody takes all of Envoy by calling many Services of his own. From a namespace that has no more than its own it
+ * takes only the room of what was not called for half an hour, so that who calls all of his own again and again does not
+ * take the room of who calls less often. Nor does anybody take all of Envoy by saying of his ports that they are always
+ * to be there: a namespace has so many of these, and all together half of the room, of which those with most give way.
  */
 
 import { namespaceOf } from '../ports/port.ts'
+import { NamespaceShares } from './namespaceshares.ts'
 
 export interface BudgetOptions {
-  /**
-   * How many ports Envoy takes; Infinity for all. Those that are always in it count up to half of it, and are in it
-   * beyond the limit, too.
-   */
+  /** How many ports Envoy takes; Infinity for all. Half of them may be there always. */
   readonly limit: number
   /** Whether the kernel records which ports are called. Where it does not, those that came first stay. */
   readonly followsUse: boolean
@@ -32,40 +32,14 @@ export function budgetOptions({
   return { limit: envoyPorts === 'all' ? Infinity : envoyPorts, followsUse: tracksUse }
 }
 
-/** Counts how many of these ports each namespace has. */
-class NamespaceShares {
-  readonly #counts = new Map<string, number>()
-  #greatest: { readonly namespace: string; readonly count: number } | undefined
-
-  constructor(ids: readonly string[]) {
-    for (const id of ids) this.add(id, 1)
-  }
-
-  add(id: string, count: number): void {
-    const sum = this.of(id) + count
-    if (sum === 0) this.#counts.delete(namespaceOf(id))
-    else this.#counts.set(namespaceOf(id), sum)
-    this.#greatest = undefined
-  }
-
-  of(id: string): number {
-    return this.#counts.get(namespaceOf(id)) ?? 0
-  }
-
-  get greatest(): { readonly namespace: string; readonly count: number } {
-    if (this.#greatest) return this.#greatest
-    let greatest = { namespace: '', count: 0 }
-    for (const [namespace, count] of this.#counts) if (count > greatest.count) greatest = { namespace, count }
-    this.#greatest = greatest
-    return greatest
-  }
-}
-
 /** When each port was last called, by id, in milliseconds of any clock, without ports that were not called lately. */
 export type Calls = ReadonlyMap<string, number>
 
 /** A port gives way to another that was called at least so much later, in milliseconds. */
 export const quietMs = 60e3
+
+/** And to one of another namespace, where that has as many there or more, only after so long. */
+export const longQuietMs = 30 * 60e3
 
 /** How many ports a step promotes at most, and how many it demotes. */
 export const mostMoves = 25
@@ -84,14 +58,17 @@ export class EnvoyBudget {
   /** By id, whether they are in Envoy whatever is called. */
   readonly #inside = new Map<string, boolean>()
   readonly #always = new NamespaceShares([])
+  readonly #mostAlways: number
   #alwaysCount = 0
   /** In the order in which they came. */
   readonly #waiting = new Set<string>()
   #calls = noCalls
+  #latestCall = 0
   #doAllFit = true
 
   constructor({ limit, followsUse }: BudgetOptions) {
     this.#limit = limit
+    this.#mostAlways = Math.ceil(limit / 2)
     this.#followsUse = followsUse
   }
 
@@ -128,8 +105,7 @@ export class EnvoyBudget {
   /** Whether the port, which is meant for Envoy, is in it. */
   has(id: string, isForAlways: boolean): boolean {
     const wasAlways = this.#inside.get(id)
-    const mayBeAlways = wasAlways === true || this.#limit === Infinity || this.#always.of(id) < mostAlways
-    const isAlways = isForAlways && mayBeAlways
+    const isAlways = isForAlways && (wasAlways === true || this.#mayBeAlways(id))
     if (wasAlways !== undefined) {
       if (wasAlways !== isAlways) this.#setInside(id, isAlways)
       return true
@@ -165,17 +141,24 @@ export class EnvoyBudget {
   /** @returns the ports that were promoted or demoted */
   step(calls: Calls): readonly string[] {
     this.#calls = calls
+    this.#latestCall = [...calls.values()].reduce((latest, at) => Math.max(latest, at), 0)
     const entrants = this.#byCall(this.#entrants())
     const leaving = this.#leavers()
     for (const id of leaving) this.#leave(id)
     const entering: string[] = []
     const oldestFirst = entrants.length > 0 ? this.#oldestFirst() : []
     const shares = new NamespaceShares(oldestFirst)
+    // Where nothing gives way to a port, nothing does to another of its namespace that was called earlier.
+    const stuck = new Set<string>()
     for (const id of entrants) {
       if (entering.length === mostMoves) break
       if (this.#room <= 0) {
-        const other = leaving.length < mostMoves ? this.#whoGivesWay(id, oldestFirst, shares) : undefined
-        if (other === undefined) continue
+        if (leaving.length >= mostMoves || stuck.has(namespaceOf(id))) continue
+        const other = this.#whoGivesWay(id, oldestFirst, shares)
+        if (other === undefined) {
+          stuck.add(namespaceOf(id))
+          continue
+        }
         oldestFirst.splice(oldestFirst.indexOf(other), 1)
         shares.add(other, -1)
         this.#leave(other)
@@ -190,15 +173,33 @@ export class EnvoyBudget {
 
   /**
    * Chooses the port that was called longest ago, if that is long ago; else one of the namespace that has most, if its
-   * own has fewer.
+   * own has fewer and will not have to give that back at once.
    */
   #whoGivesWay(id: string, oldestFirst: readonly string[], shares: NamespaceShares): string | undefined {
-    const [oldest] = oldestFirst
-    if (oldest === undefined || !this.isByUse) return undefined
-    if (this.#calledAt(oldest) + quietMs <= this.#calledAt(id)) return oldest
+    if (!this.isByUse) return undefined
+    const own = shares.of(id)
+    const at = this.#calledAt(id)
+    const quiet = oldestFirst.find(other => {
+      const isSoon = shares.of(other) > own || namespaceOf(other) === namespaceOf(id)
+      return this.#calledAt(other) + (isSoon ? quietMs : longQuietMs) <= at
+    })
+    if (quiet !== undefined) return quiet
     const { namespace, count } = shares.greatest
-    if (count <= shares.of(id) + 1) return undefined
+    if (count <= own + 1 || at + longQuietMs <= this.#latestCall) return undefined
     return oldestFirst.find(other => namespaceOf(other) === namespace)
+  }
+
+  /** Where all have their part, the namespace that has most gives one to who has fewer; that one is there by its use. */
+  #mayBeAlways(id: string): boolean {
+    if (this.#limit === Infinity) return true
+    const own = this.#always.of(id)
+    if (own >= mostAlways) return false
+    if (this.#alwaysCount < this.#mostAlways) return true
+    const { namespace, count } = this.#always.greatest
+    if (count <= own + 1) return false
+    const last = [...this.#inside].findLast(([other, isAlways]) => isAlways && namespaceOf(other) === namespace)
+    this.#setInside(last![0], false)
+    return true
   }
 
   /** Lists the ports that are in Envoy though use says otherwise, or though there is no room. */
@@ -262,8 +263,7 @@ export class EnvoyBudget {
 
   /** For how many more ports there is room; below 0 where there are too many. */
   get #room(): number {
-    const always = this.#alwaysCount
-    return this.#limit - Math.min(always, Math.floor(this.#limit / 2)) - (this.#inside.size - always)
+    return this.#limit - this.#inside.size
   }
 
   #judge(): void {

@@ -58,7 +58,7 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     oneOf(['true', 'false', 'always']),
     undefined,
     all,
-    'Whether Envoy balances this port. Without it the kernel layer does. With always, Envoy has it on all nodes, whoever calls it there (--envoy-ports), for 100 ports of a namespace.',
+    'Whether Envoy balances this port. Without it the kernel layer does. With always, Envoy has it on all nodes, whoever calls it there (--envoy-ports), for 100 ports of a namespace, and of all for half of those that fit.',
     byRules,
   ),
   define(
