@@ -7,7 +7,7 @@ import type { Direction, LabelSelector, OtherPolicy } from '../services/objects/
 import type { KubeObject } from '../services/objects/objects.ts'
 import { otherPolicyKind, otherPolicyKinds } from '../services/objects/policykinds.ts'
 import type { Service, TrafficPolicy } from '../services/objects/service.ts'
-import { sharedList, sharedRecord, sharedText } from '../text/raw.ts'
+import { sharedList, sharedObject, sharedRecord, sharedText } from '../text/raw.ts'
 import {
   type Endpoint,
   EndpointSliceSchema,
@@ -132,16 +132,28 @@ function decodeSlice(bytes: Uint8Array): EndpointSlice {
   }
 }
 
-/** Written out, and with all of these keys, as parse/endpointslice.ts makes them. */
-function endpointOf({ ip, ready, serving, terminating, nodeName, zone, isPod, forZones, forNodes }: Endpoint) {
-  const [node, itsZone] = [nodeName && sharedText(nodeName), zone && sharedText(zone)]
-  const endpoint: SliceEndpoint = { ip, ready, serving, terminating, nodeName: node, zone: itsZone, isPod }
-  if (forZones.length === 0 && forNodes.length === 0) return endpoint
-  return {
-    ...endpoint,
+function endpointOf({
+  ip,
+  ready,
+  serving,
+  terminating,
+  nodeName,
+  zone,
+  isPod,
+  forZones,
+  forNodes,
+}: Endpoint): SliceEndpoint {
+  const traits = {
+    ready,
+    serving,
+    terminating,
+    nodeName: nodeName && sharedText(nodeName),
+    zone: zone && sharedText(zone),
+    isPod,
     ...(forZones.length > 0 && { forZones: sharedList(forZones) }),
     ...(forNodes.length > 0 && { forNodes: sharedList(forNodes) }),
   }
+  return { ip, traits: sharedObject(traits) }
 }
 
 function selectorOf(message: LabelSelectorMessage | undefined): LabelSelector {

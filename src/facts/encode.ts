@@ -87,6 +87,6 @@ function sliceMessage(slice: EndpointSlice): MessageInitShape<typeof EndpointSli
   }
 }
 
-function endpointMessage({ forZones = [], forNodes = [], ...endpoint }: SliceEndpoint) {
-  return { ...endpoint, forZones: [...forZones], forNodes: [...forNodes] }
+function endpointMessage({ ip, traits: { forZones = [], forNodes = [], ...traits } }: SliceEndpoint) {
+  return { ip, ...traits, forZones: [...forZones], forNodes: [...forNodes] }
 }

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import type { EndpointSlice } from '../services/objects/endpointslice.ts'
 import { type KubeObject, keyOf } from '../services/objects/objects.ts'
 import { otherPolicyKinds } from '../services/objects/policykinds.ts'
 import { parseObject } from '../services/parse/parse.ts'
+import { anEndpoint, aSlice } from '../services/testing.ts'
 import { decodeFact } from './decode.ts'
 import { encodeFact } from './encode.ts'
 import { encodeFreshness, readFreshness } from './freshness.ts'
@@ -134,6 +136,12 @@ test('an agent gets every object as the control plane read it', () => {
     }),
     { numRuns: 1000 },
   )
+})
+
+test('endpoints of slices from a control plane share their traits with all that have equal ones', () => {
+  const endpoints = ['10.0.0.1', '10.0.0.2'].map(ip => anEndpoint(ip, { nodeName: 'node1', zone: 'a' }))
+  const decoded = decodeFact('EndpointSlice', encodeFact(aSlice(endpoints))) as EndpointSlice
+  assert.equal(decoded.endpoints[0]!.traits, decoded.endpoints[1]!.traits)
 })
 
 test('a resource has its name, type and version, and no object is called like a scope', () => {

@@ -95,7 +95,7 @@ function explainPort(state: PortState, view: ServiceView): PortExplanation {
     address: candidate.ip,
     port: candidate.port,
     node: candidate.nodeName,
-    zone: candidate.source.zone,
+    zone: candidate.source.traits.zone,
     notUsed: candidate.notUsed,
     excluded: candidate.excluded,
     barred: candidate.barred,

@@ -265,7 +265,7 @@ export class NodePlan {
 
   #barOf({ namespace }: Service): Bar | undefined {
     if (!this.#podNamespaces.has(namespace)) return undefined
-    return ({ ip, isPod }) => this.#facts.pods.whyBarred(namespace, ip, isPod)
+    return ({ ip, traits }) => this.#facts.pods.whyBarred(namespace, ip, traits.isPod)
   }
 
   #inputs(

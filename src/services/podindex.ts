@@ -80,7 +80,7 @@ export class PodIndex {
 
   /**
    * Says why Envoy may not connect to an endpoint of a Service; undefined where it may.
-   * @param isPod what the endpoint's slice says; see `SliceEndpoint`
+   * @param isPod what the endpoint's slice says; see `EndpointTraits`
    */
   whyBarred(namespace: string, ip: string, isPod: boolean): Barred | undefined {
     const why = this.#whyNot(namespace, ip, isPod)

@@ -1,6 +1,7 @@
 /** Objects for tests: a whole one from the few fields that a test is about. */
 
-import type { EndpointSlice, SliceEndpoint } from './objects/endpointslice.ts'
+import { sharedObject } from '../text/raw.ts'
+import type { EndpointSlice, EndpointTraits, SliceEndpoint } from './objects/endpointslice.ts'
 import type { NetworkPolicy, Pod } from './objects/networkpolicy.ts'
 import { type Change, type KubeObject, keyOf } from './objects/objects.ts'
 import type { Namespace, Node, Service, ServicePort } from './objects/service.ts'
@@ -32,8 +33,8 @@ export function aService(fields: Partial<Service> = {}): Service {
   }
 }
 
-export function anEndpoint(ip: string, fields: Partial<SliceEndpoint> = {}): SliceEndpoint {
-  return { ip, ready: true, serving: true, terminating: false, isPod: true, ...fields }
+export function anEndpoint(ip: string, fields: Partial<EndpointTraits> = {}): SliceEndpoint {
+  return { ip, traits: sharedObject({ ready: true, serving: true, terminating: false, isPod: true, ...fields }) }
 }
 
 export function aSlice(endpoints: readonly SliceEndpoint[], fields: Partial<EndpointSlice> = {}): EndpointSlice {

@@ -44,7 +44,7 @@ export function isNo(what: string, field: string, value: unknown): string {
 
 const mostShared = 4_000_000
 const sharedTexts = new Sharing<string>(mostShared)
-const sharedContents = new Sharing<object>(mostShared)
+const sharedObjects = new Sharing<object>(mostShared)
 
 /** The same string for equal strings: zones, nodes and names that thousands of endpoints repeat are held once. */
 export function sharedText(text: string): string {
@@ -58,14 +58,15 @@ export function trimmedList<T>(list: readonly T[]): readonly T[] {
 
 /** The same list for lists of equal plain content: most Services and slices have one of a few lists of ports. */
 export function sharedList<T>(list: readonly T[]): readonly T[] {
-  return sharedContent(list)
+  return sharedObject(list)
 }
 
 /** The same for records of equal texts: the pods of a workload have the same labels. */
 export function sharedRecord(record: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  return sharedContent(record)
+  return sharedObject(record)
 }
 
-function sharedContent<T extends object>(value: T): T {
-  return sharedContents.share(JSON.stringify(value), value) as T
+/** The same object for objects of equal plain content. */
+export function sharedObject<T extends object>(value: T): T {
+  return sharedObjects.share(JSON.stringify(value), value) as T
 }

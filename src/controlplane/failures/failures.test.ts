@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Sight } from '../../facts/failures.ts'
-import type { SliceEndpoint } from '../../services/objects/endpointslice.ts'
+import type { EndpointTraits } from '../../services/objects/endpointslice.ts'
 import { aNode, anEndpoint, aPod, aSlice, put, remove } from '../../services/testing.ts'
 import { Failures } from './failures.ts'
 import { ReadyEndpoints } from './readyendpoints.ts'
@@ -53,7 +53,7 @@ test('what is not ready for its exclusion alone stays in question until nodes re
   const { ready, failures, says, excluded } = setup('node1', 'node2')
   says('refused', 1, 'node1', 'node2')
   const gated = aPod('pod', '10.244.9.1', { nodeName: 'node9', gated: 'containers ready' })
-  const leaves = (fields: Partial<SliceEndpoint>) =>
+  const leaves = (fields: Partial<EndpointTraits>) =>
     put(aSlice([anEndpoint('10.244.9.1', { nodeName: 'node9', ready: false, serving: false, ...fields })]))
   ready.apply([put({ ...gated, isUnreachable: true }), leaves({})])
   failures.review(2, 2)

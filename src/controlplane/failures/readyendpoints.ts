@@ -98,7 +98,7 @@ export class ReadyEndpoints {
       const isOfPort = (slice: EndpointSlice) =>
         slice.family === family && slice.ports.some(one => one.name === name && one.protocol === protocol)
       const endpoints = this.#endpointsOf(service, isOfPort)
-      const ready = new Set(endpoints.flatMap(one => (one.ready ? [one.ip] : [])))
+      const ready = new Set(endpoints.flatMap(one => (one.traits.ready ? [one.ip] : [])))
       const ips = new Set([...ready, ...endpoints.flatMap(one => (this.#isGatedOnly(one) ? [one.ip] : []))])
       const notReady = new Set([...ips].filter(ip => !ready.has(ip)))
       return { id, ips: [...ips], notReady }
@@ -107,7 +107,7 @@ export class ReadyEndpoints {
 
   /** The addresses of a Service's endpoints that are ready, in order. */
   readyIn(service: string): readonly string[] {
-    const ready = this.#endpointsOf(service).flatMap(one => (one.ready ? [one.ip] : []))
+    const ready = this.#endpointsOf(service).flatMap(one => (one.traits.ready ? [one.ip] : []))
     return [...new Set(ready)].sort(compareText)
   }
 
@@ -116,12 +116,14 @@ export class ReadyEndpoints {
   }
 
   #isReady(endpoint: SliceEndpoint): boolean {
-    return endpoint.ready || (this.#isGatedOnly(endpoint) && this.#nodes.podOf(endpoint.ip)?.isUnreachable === true)
+    return (
+      endpoint.traits.ready || (this.#isGatedOnly(endpoint) && this.#nodes.podOf(endpoint.ip)?.isUnreachable === true)
+    )
   }
 
   /** Nothing but its readiness gate, or the kubelet's word on that, keeps it from being ready. */
-  #isGatedOnly({ ip, terminating }: SliceEndpoint): boolean {
-    return !terminating && this.#nodes.podOf(ip)?.gated === 'containers ready'
+  #isGatedOnly({ ip, traits }: SliceEndpoint): boolean {
+    return !traits.terminating && this.#nodes.podOf(ip)?.gated === 'containers ready'
   }
 
   #set(type: FactType, name: string, object: KubeObject | undefined): void {

@@ -52,7 +52,7 @@ describe('The candidates of a Service that are remembered', () => {
     const remembered = new RememberedCandidates()
     const nodeWith = (last: string) => {
       const slices = [sliceAt('b', 'node2'), sliceAt(last, 'node3')]
-      return remembered.of({ slices, topology, bar: undefined })([0, 0])[0]!.source.nodeName
+      return remembered.of({ slices, topology, bar: undefined })([0, 0])[0]!.source.traits.nodeName
     }
     assert.deepEqual(['c', 'a', 'c'].map(nodeWith), ['node2', 'node3', 'node2'])
   })

@@ -3,7 +3,7 @@
  * when a slice changes, or a pod, only the addresses that this concerns are looked at again.
  */
 
-import type { EndpointSlice, SliceEndpoint } from '../../services/objects/endpointslice.ts'
+import type { EndpointSlice } from '../../services/objects/endpointslice.ts'
 import { compareText } from '../../text/compare.ts'
 import type { NumberedCandidate } from './endpointlist.ts'
 import { type Bar, type NodeTopology, preference } from './rules.ts'
@@ -115,22 +115,8 @@ function changedAddresses(before: readonly EndpointSlice[], after: readonly Endp
 /** By name it is decided which of two entries of an endpoint counts: in a slice of another name nothing is as it was. */
 function notIn(other: EndpointSlice | undefined, slice: EndpointSlice | undefined): readonly string[] {
   if (!slice) return []
-  const others = new Map(other?.name === slice.name ? other.endpoints.map(one => [one.ip, one]) : [])
-  return slice.endpoints.filter(one => !isSame(one, others.get(one.ip))).map(({ ip }) => ip)
-}
-
-function isSame(a: SliceEndpoint, b: SliceEndpoint | undefined): boolean {
-  return (
-    b !== undefined &&
-    a.ready === b.ready &&
-    a.serving === b.serving &&
-    a.terminating === b.terminating &&
-    a.nodeName === b.nodeName &&
-    a.zone === b.zone &&
-    a.isPod === b.isPod &&
-    a.forZones === b.forZones &&
-    a.forNodes === b.forNodes
-  )
+  const others = new Map(other?.name === slice.name ? other.endpoints.map(({ ip, traits }) => [ip, traits]) : [])
+  return slice.endpoints.filter(({ ip, traits }) => traits !== others.get(ip)).map(({ ip }) => ip)
 }
 
 /**
@@ -152,7 +138,7 @@ function candidatesIn(
       if (only && !only.has(source.ip)) continue
       const key = `${source.ip} ${number}`
       const other = known.get(key)
-      if (other && preference(other.source, topology) >= preference(source, topology)) continue
+      if (other && preference(other.source.traits, topology) >= preference(source.traits, topology)) continue
       known.set(key, { source, number, barred: bar?.(source) })
     }
   }

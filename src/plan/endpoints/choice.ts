@@ -144,7 +144,7 @@ export class EndpointChoice {
     })
     const others = reserved.map(endpoint => ({
       ...endpoint,
-      source: { ip: endpoint.ip, ready: true, serving: true, terminating: false, isPod: false },
+      source: { ip: endpoint.ip, traits: { ready: true, serving: true, terminating: false, isPod: false } },
       notUsed: reservedReason,
     }))
     return [...explained, ...others]

@@ -38,7 +38,16 @@ export function endpointsOf(
   return isSame ? known : endpoints
 }
 
-export function toEndpoint({ source: { ip, nodeName }, barred }: NumberedCandidate, port: number): Endpoint {
+export function toEndpoint(
+  {
+    source: {
+      ip,
+      traits: { nodeName },
+    },
+    barred,
+  }: NumberedCandidate,
+  port: number,
+): Endpoint {
   if (barred === undefined) return { ip, port, nodeName }
   const { why, isLeft } = barred
   return isLeft ? { ip, port, nodeName, barred: why, isLeft } : { ip, port, nodeName, barred: why }
@@ -48,7 +57,7 @@ function isEndpoint(known: Endpoint, { source, barred }: NumberedCandidate, port
   return (
     known.ip === source.ip &&
     known.port === port &&
-    known.nodeName === source.nodeName &&
+    known.nodeName === source.traits.nodeName &&
     known.barred === barred?.why &&
     (known.isLeft ?? false) === (barred?.isLeft ?? false)
   )

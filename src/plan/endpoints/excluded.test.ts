@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { type Exclusion, Exclusions } from '../../exclusions/exclusion.ts'
-import type { SliceEndpoint } from '../../services/objects/endpointslice.ts'
+import type { EndpointTraits } from '../../services/objects/endpointslice.ts'
 import type { Service } from '../../services/objects/service.ts'
 import { aNode, anEndpoint, aPort, aService, aSlice, put } from '../../services/testing.ts'
 import { growth } from '../../testing/steps.ts'
@@ -17,7 +17,7 @@ const excluded = (of: Exclusion['of'], name: string, since = 0): Exclusion => ({
   isSilent: of === 'node',
 })
 const ips = (some: readonly { readonly ip: string }[] | undefined) => some?.map(({ ip }) => ip)
-const onNode = (ip: string, nodeName: string, more: Partial<SliceEndpoint> = {}) =>
+const onNode = (ip: string, nodeName: string, more: Partial<EndpointTraits> = {}) =>
   anEndpoint(ip, { nodeName, ...more })
 const three = [onNode('10.244.1.1', 'node1'), onNode('10.244.2.1', 'node2'), onNode('10.244.3.1', 'node3')]
 
@@ -182,7 +182,7 @@ test('whatever is excluded, a port with endpoints keeps some, and all but a shar
         const after = stateOf(plan)
         assert.equal(after.endpoints.length > 0, before.endpoints.length > 0)
         assert.equal(after.noLocalEndpoints, before.noLocalEndpoints)
-        const ready = endpoints.filter(({ ready }) => ready).length
+        const ready = endpoints.filter(({ traits }) => traits.ready).length
         const lost = before.endpoints.filter(({ ip }) => !ips(after.endpoints)!.includes(ip)).length
         assert.ok(lost <= (ready * percent) / 100)
         plan.setExclusions(new Exclusions())

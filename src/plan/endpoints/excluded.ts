@@ -3,7 +3,7 @@
 import { type Exclusion, Exclusions } from '../../exclusions/exclusion.ts'
 import { leftOut } from '../../exclusions/share.ts'
 import { ofHostPort, type Protocol } from '../../net/address.ts'
-import type { EndpointSlice, SliceEndpoint } from '../../services/objects/endpointslice.ts'
+import type { EndpointSlice, EndpointTraits, SliceEndpoint } from '../../services/objects/endpointslice.ts'
 import type { ServiceIndex } from '../../services/serviceindex.ts'
 import type { NumberedCandidate } from './endpointlist.ts'
 import { isLocal, type NodeTopology } from './rules.ts'
@@ -27,8 +27,8 @@ export function leftOutOf(
 ): ReadonlyMap<NumberedCandidate, Exclusion> {
   if (excluded.exclusions.isEmpty) return nobody
   const exclusionOf = exclusionFor(protocol, numbers, topology, excluded)
-  const ready = all.filter(({ source }) => source.ready)
-  const gatedOut = all.filter(one => mayBeGatedOut(one.source) && exclusionOf(one)).length
+  const ready = all.filter(({ source }) => source.traits.ready)
+  const gatedOut = all.filter(one => mayBeGatedOut(one.source.traits) && exclusionOf(one)).length
   return leftOut(ready, exclusionOf, excluded.share, gatedOut)
 }
 
@@ -36,7 +36,7 @@ export function leftOutOf(
  * Whether an endpoint that is excluded may be not ready for that alone: its Pod has the readiness gate
  * (controlplane/reachability/). One of a node that is excluded may have other reasons; to count it errs on the safe side.
  */
-function mayBeGatedOut({ ready, terminating }: SliceEndpoint): boolean {
+function mayBeGatedOut({ ready, terminating }: EndpointTraits): boolean {
   return !ready && !terminating
 }
 
@@ -45,13 +45,14 @@ export function slicesUnlessExcluded(
   slices: readonly EndpointSlice[],
   exclusions: Exclusions,
 ): readonly EndpointSlice[] {
-  const isGatedOut = (endpoint: SliceEndpoint, { ports }: EndpointSlice) =>
-    mayBeGatedOut(endpoint) &&
-    ports.some(({ port, protocol }) => exclusions.of(endpoint.ip, port, protocol, endpoint.nodeName))
+  const isGatedOut = ({ ip, traits }: SliceEndpoint, { ports }: EndpointSlice) =>
+    mayBeGatedOut(traits) && ports.some(({ port, protocol }) => exclusions.of(ip, port, protocol, traits.nodeName))
   if (!slices.some(slice => slice.endpoints.some(one => isGatedOut(one, slice)))) return slices
   return slices.map(slice => ({
     ...slice,
-    endpoints: slice.endpoints.map(one => (isGatedOut(one, slice) ? { ...one, ready: true, serving: true } : one)),
+    endpoints: slice.endpoints.map(one =>
+      isGatedOut(one, slice) ? { ...one, traits: { ...one.traits, ready: true, serving: true } } : one,
+    ),
   }))
 }
 
@@ -63,7 +64,7 @@ export function exclusionFor(
   { exclusions }: Excluded,
 ): (candidate: NumberedCandidate) => Exclusion | undefined {
   return ({ source, number }) => {
-    const node = isLocal(source, topology) ? undefined : source.nodeName
+    const node = isLocal(source, topology) ? undefined : source.traits.nodeName
     return exclusions.of(source.ip, numbers[number]!, protocol, node)
   }
 }
@@ -81,9 +82,9 @@ export function concernedBy(services: ServiceIndex, a: Exclusions, b: Exclusions
 }
 
 function isConcerned({ endpoints, ports }: EndpointSlice, a: Exclusions, b: Exclusions): boolean {
-  return endpoints.some(({ ip, nodeName }) =>
+  return endpoints.some(({ ip, traits }) =>
     ports.some(({ port, protocol }) => {
-      const [inA, inB] = [a, b].map(one => one.of(ip, port, protocol, nodeName))
+      const [inA, inB] = [a, b].map(one => one.of(ip, port, protocol, traits.nodeName))
       return inA?.since !== inB?.since
     }),
   )

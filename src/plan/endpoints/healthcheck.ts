@@ -32,8 +32,8 @@ export function healthChecksOf(
   const ready = { IPv4: new Set<string>(), IPv6: new Set<string>() }
   for (const { family, ports, endpoints } of slices) {
     if (ports.length === 0) continue
-    for (const { ip, ready: isReady, nodeName: on } of endpoints) {
-      if (isReady && on !== undefined && on === nodeName) ready[family].add(ip)
+    for (const { ip, traits } of endpoints) {
+      if (traits.ready && traits.nodeName !== undefined && traits.nodeName === nodeName) ready[family].add(ip)
     }
   }
   return service.clusterIPs.map(vip => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import type { EndpointSlice, SliceEndpoint } from '../../services/objects/endpointslice.ts'
+import type { EndpointSlice, EndpointTraits, SliceEndpoint } from '../../services/objects/endpointslice.ts'
 import type { Service } from '../../services/objects/service.ts'
 import { anEndpoint, aPort, aService, aSlice, put } from '../../services/testing.ts'
 import { chooseEndpoints, stateOf, TestPlan } from '../testing.ts'
@@ -19,10 +19,10 @@ function choose(slices: readonly EndpointSlice[], service: Partial<Service> = {}
   return chooseEndpoints(aService(service), port, 'IPv4', slices, at).endpoints.map(({ ip }) => ip)
 }
 
-const ready = (ip: string, fields: Partial<SliceEndpoint> = {}) => anEndpoint(ip, fields)
-const unready = (ip: string, fields: Partial<SliceEndpoint> = {}) =>
+const ready = (ip: string, fields: Partial<EndpointTraits> = {}) => anEndpoint(ip, fields)
+const unready = (ip: string, fields: Partial<EndpointTraits> = {}) =>
   anEndpoint(ip, { ready: false, serving: false, ...fields })
-const draining = (ip: string, fields: Partial<SliceEndpoint> = {}) =>
+const draining = (ip: string, fields: Partial<EndpointTraits> = {}) =>
   anEndpoint(ip, { ready: false, serving: true, terminating: true, ...fields })
 
 describe('readiness', () => {
@@ -177,14 +177,16 @@ describe('topology hints', () => {
 
 const anyEndpoint: fc.Arbitrary<SliceEndpoint> = fc.record({
   ip: fc.integer({ min: 1, max: 12 }).map(last => `10.0.0.${last}`),
-  ready: fc.boolean(),
-  serving: fc.boolean(),
-  terminating: fc.boolean(),
-  nodeName: fc.constantFrom('node1', 'node2', undefined),
-  zone: fc.constantFrom('zone-a', 'zone-b', undefined),
-  forZones: fc.option(fc.subarray(['zone-a', 'zone-b']), { nil: undefined }),
-  forNodes: fc.option(fc.subarray(['node1', 'node2']), { nil: undefined }),
-  isPod: fc.constant(true),
+  traits: fc.record({
+    ready: fc.boolean(),
+    serving: fc.boolean(),
+    terminating: fc.boolean(),
+    nodeName: fc.constantFrom('node1', 'node2', undefined),
+    zone: fc.constantFrom('zone-a', 'zone-b', undefined),
+    forZones: fc.option(fc.subarray(['zone-a', 'zone-b']), { nil: undefined }),
+    forNodes: fc.option(fc.subarray(['node1', 'node2']), { nil: undefined }),
+    isPod: fc.constant(true),
+  }),
 })
 const anySlices = fc
   .array(fc.array(anyEndpoint, { maxLength: 6 }), { maxLength: 3 })
@@ -197,13 +199,15 @@ describe('for all slices', () => {
       fc.property(anySlices, anyPolicy, (slices, internalTrafficPolicy) => {
         const told = slices.flatMap(slice => slice.endpoints)
         // An address that a new pod has counts no longer for the old one, which terminates.
-        const isTaken = ({ ip }: SliceEndpoint) => told.some(e => e.ip === ip && !e.terminating)
+        const isTaken = ({ ip }: SliceEndpoint) => told.some(e => e.ip === ip && !e.traits.terminating)
         const all = told
-          .filter(e => !e.terminating || !isTaken(e))
-          .filter(e => internalTrafficPolicy === 'Cluster' || e.nodeName === 'node1')
-        const anyReady = all.some(endpoint => endpoint.ready)
+          .filter(e => !e.traits.terminating || !isTaken(e))
+          .filter(e => internalTrafficPolicy === 'Cluster' || e.traits.nodeName === 'node1')
+        const anyReady = all.some(endpoint => endpoint.traits.ready)
         for (const ip of choose(slices, { internalTrafficPolicy })) {
-          assert.ok(all.some(e => e.ip === ip && (anyReady ? e.ready : e.serving && e.terminating)))
+          assert.ok(
+            all.some(e => e.ip === ip && (anyReady ? e.traits.ready : e.traits.serving && e.traits.terminating)),
+          )
         }
       }),
     )
@@ -211,7 +215,7 @@ describe('for all slices', () => {
   test('there is a choice exactly when an endpoint is ready, or serves while it terminates', () => {
     fc.assert(
       fc.property(fc.uniqueArray(anyEndpoint, { selector: e => e.ip }), endpoints => {
-        const usable = endpoints.some(e => e.ready || (e.serving && e.terminating))
+        const usable = endpoints.some(({ traits }) => traits.ready || (traits.serving && traits.terminating))
         assert.equal(chosen(endpoints).length > 0, usable)
       }),
     )

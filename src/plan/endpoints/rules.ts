@@ -16,7 +16,7 @@
  * The VIP follows the internal policy; node ports, external and load-balancer IPs follow the external one.
  */
 
-import type { SliceEndpoint } from '../../services/objects/endpointslice.ts'
+import type { EndpointTraits, SliceEndpoint } from '../../services/objects/endpointslice.ts'
 import type { Service, TrafficPolicy } from '../../services/objects/service.ts'
 import type { Barred } from '../../services/podindex.ts'
 
@@ -44,10 +44,10 @@ export interface Candidate {
 }
 
 export function isLocal(endpoint: SliceEndpoint, topology: NodeTopology): boolean {
-  return topology.nodeName !== undefined && endpoint.nodeName === topology.nodeName
+  return topology.nodeName !== undefined && endpoint.traits.nodeName === topology.nodeName
 }
 
-const isDraining = ({ source }: Candidate) => source.serving && source.terminating
+const isDraining = ({ source }: Candidate) => source.traits.serving && source.traits.terminating
 
 /** Picks those that the node uses by a policy, in the order given. */
 export function pick<T extends Candidate>(
@@ -60,45 +60,45 @@ export function pick<T extends Candidate>(
 }
 
 function pickCluster<T extends Candidate>(all: readonly T[], topology: NodeTopology): readonly T[] {
-  const ready = all.filter(({ source }) => source.ready)
+  const ready = all.filter(({ source }) => source.traits.ready)
   return ready.length > 0 ? narrow(ready, topology) : all.filter(isDraining)
 }
 
 /** Returns ready ones that `pick` left to other nodes or zones, in the order given. */
 export function pickFarther<T extends Candidate>(all: readonly T[], picked: readonly T[]): readonly T[] {
   const near = new Set(picked)
-  const ready = all.filter(({ source }) => source.ready)
+  const ready = all.filter(({ source }) => source.traits.ready)
   // Where none is ready, those picked are about to end, wherever they are.
   return ready.filter(candidate => !near.has(candidate))
 }
 
 function readyOrDraining<T extends Candidate>(candidates: readonly T[]): readonly T[] {
-  const ready = candidates.filter(({ source }) => source.ready)
+  const ready = candidates.filter(({ source }) => source.traits.ready)
   return ready.length > 0 ? ready : candidates.filter(isDraining)
 }
 
 /** Applies topology hints: all ready endpoints must have them, and one must be for us, or they are ignored. */
 function narrow<T extends Candidate>(ready: readonly T[], topology: NodeTopology): readonly T[] {
-  const hinted = (hints: (endpoint: SliceEndpoint) => readonly string[] | undefined, mine: string | undefined) => {
-    if (mine === undefined || !ready.every(({ source }) => hints(source)?.length)) return []
-    return ready.filter(({ source }) => hints(source)!.includes(mine))
+  const hinted = (hints: (traits: EndpointTraits) => readonly string[] | undefined, mine: string | undefined) => {
+    if (mine === undefined || !ready.every(({ source }) => hints(source.traits)?.length)) return []
+    return ready.filter(({ source }) => hints(source.traits)!.includes(mine))
   }
-  const forNode = hinted(endpoint => endpoint.forNodes, topology.nodeName)
+  const forNode = hinted(({ forNodes }) => forNodes, topology.nodeName)
   if (forNode.length > 0) return forNode
-  const forZone = hinted(endpoint => endpoint.forZones, topology.zone)
+  const forZone = hinted(({ forZones }) => forZones, topology.zone)
   return forZone.length > 0 ? forZone : ready
 }
 
 /** Whether it answers, chosen or not. */
 export function answers({ source }: Candidate): boolean {
-  return source.ready || source.serving
+  return source.traits.ready || source.traits.serving
 }
 
 /**
  * Ranks entries of one endpoint. Of two, one that terminates is a pod whose address another pod has by now. Of two that
  * do or do not, the more usable counts, and of two equal ones the one on this node.
  */
-export function preference({ ready, serving, terminating, nodeName }: SliceEndpoint, topology: NodeTopology): number {
+export function preference({ ready, serving, terminating, nodeName }: EndpointTraits, topology: NodeTopology): number {
   const usability = ready ? 2 : Number(serving)
   return 8 * Number(!terminating) + 2 * usability + Number(nodeName !== undefined && nodeName === topology.nodeName)
 }
@@ -109,12 +109,12 @@ export function whyNot(candidate: Candidate, service: Service, topology: NodeTop
   if (service.internalTrafficPolicy === 'Local' && !isLocal(source, topology)) {
     return 'internalTrafficPolicy is Local and it is on another node'
   }
-  if (source.ready) return `its topology hints are for ${hintText(source)}`
+  if (source.traits.ready) return `its topology hints are for ${hintText(source.traits)}`
   if (isDraining(candidate)) return 'terminating, and others are ready'
-  return source.terminating ? 'terminating and no longer serving' : 'not ready'
+  return source.traits.terminating ? 'terminating and no longer serving' : 'not ready'
 }
 
-function hintText({ forNodes, forZones }: SliceEndpoint): string {
+function hintText({ forNodes, forZones }: EndpointTraits): string {
   const nodes = forNodes?.length ? [`node ${forNodes.join(', ')}`] : []
   const zones = forZones?.length ? [`zone ${forZones.join(', ')}`] : []
   return [...nodes, ...zones].join(' and ')

@@ -1,6 +1,6 @@
 /** Every case that kube-proxy decides between cluster and local endpoints. */
 
-import type { SliceEndpoint } from '../../services/objects/endpointslice.ts'
+import type { EndpointTraits } from '../../services/objects/endpointslice.ts'
 import type { TrafficPolicy } from '../../services/objects/service.ts'
 import type { NodeTopology } from './rules.ts'
 
@@ -9,7 +9,7 @@ const inZoneB: NodeTopology = { nodeName: 'node1', zone: 'zone-b' }
 const inZoneC: NodeTopology = { nodeName: 'node1', zone: 'zone-c' }
 const nowhere: NodeTopology = { nodeName: 'node1', zone: undefined }
 
-type Hints = Pick<SliceEndpoint, 'forZones' | 'forNodes'>
+type Hints = Pick<EndpointTraits, 'forZones' | 'forNodes'>
 const zones = (...names: string[]): Hints => ({ forZones: names.map(name => `zone-${name}`) })
 const zoneAndNode = (zone: string, node: string): Hints => ({ forZones: [`zone-${zone}`], forNodes: [node] })
 
@@ -27,7 +27,7 @@ interface Case {
   /** Whether a node port leads to it. */
   readonly nodePort?: boolean
   /** The first is number 1. */
-  readonly endpoints: readonly Partial<SliceEndpoint>[]
+  readonly endpoints: readonly Partial<EndpointTraits>[]
   /** Numbers of the endpoints that the VIP leads to. */
   readonly byVip: readonly number[]
   /** Numbers of those that the node port leads to, for external clients and for those inside the cluster. */

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import type { SliceEndpoint } from '../../services/objects/endpointslice.ts'
+import type { EndpointTraits } from '../../services/objects/endpointslice.ts'
 import type { TrafficPolicy } from '../../services/objects/service.ts'
 import { anEndpoint, aPort, aService, aSlice } from '../../services/testing.ts'
 import { chooseEndpoints, outsideOf } from '../testing.ts'
@@ -12,7 +12,7 @@ import { cases, inZoneA } from './traffic-policy-cases.ts'
 const port = aPort()
 const portOnNodes = aPort({ nodePort: 30080 })
 const ip = (number: number) => `10.0.0.${number}`
-const slices = (endpoints: readonly Partial<SliceEndpoint>[]) => [
+const slices = (endpoints: readonly Partial<EndpointTraits>[]) => [
   aSlice(endpoints.map((fields, i) => anEndpoint(ip(i + 1), fields))),
 ]
 
@@ -58,7 +58,7 @@ const anyEndpoints = fc.array(
 )
 const anyPolicy = fc.constantFrom<TrafficPolicy>('Cluster', 'Local')
 
-function chooseFor(endpoints: readonly Partial<SliceEndpoint>[], internal: TrafficPolicy, external: TrafficPolicy) {
+function chooseFor(endpoints: readonly Partial<EndpointTraits>[], internal: TrafficPolicy, external: TrafficPolicy) {
   const service = aService({ internalTrafficPolicy: internal, externalTrafficPolicy: external })
   const outside = outsideOf(service, portOnNodes, 'IPv4')
   const choice = chooseEndpoints(service, port, 'IPv4', slices(endpoints), inZoneA, outside)

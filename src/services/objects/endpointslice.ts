@@ -5,6 +5,11 @@ import type { IpFamily, Protocol } from '../../net/address.ts'
 export interface SliceEndpoint {
   /** The first address of the endpoint; the API says that consumers use no other. Canonical text. */
   readonly ip: string
+  /** One object for all endpoints with these: there may be 100,000 endpoints, and of a node most have the same. */
+  readonly traits: EndpointTraits
+}
+
+export interface EndpointTraits {
   /** KEP-1672, and the API for defaults: `ready` and `serving` unset mean true, `terminating` unset means false. */
   readonly ready: boolean
   readonly serving: boolean

@@ -1,4 +1,8 @@
-import { type Case, endpoints, nowhere, servesAlways, slice, testCases } from './testing.ts'
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { EndpointSlice } from '../objects/endpointslice.ts'
+import { parseObject } from './parse.ts'
+import { type Case, endpoints, readEndpoint, slice, testCases } from './testing.ts'
 
 const slices: readonly Case[] = [
   {
@@ -29,15 +33,7 @@ const slices: readonly Case[] = [
       family: 'IPv4',
       ports: [{ name: 'http', protocol: 'TCP', port: 8080 }],
       endpoints: [
-        {
-          ip: '10.1.0.1',
-          ...servesAlways,
-          nodeName: 'node1',
-          zone: 'a',
-          forZones: ['a'],
-          forNodes: ['node1'],
-          isPod: true,
-        },
+        readEndpoint('10.1.0.1', { nodeName: 'node1', zone: 'a', forZones: ['a'], forNodes: ['node1'], isPod: true }),
       ],
       triggered: Date.UTC(2024, 4, 1, 12, 0, 0, 500),
     },
@@ -52,10 +48,10 @@ const slices: readonly Case[] = [
     ),
     object: {
       endpoints: [
-        { ip: '10.1.0.1', ...servesAlways },
-        { ip: '10.1.0.2', ...servesAlways },
-        { ip: '10.1.0.3', ready: false, serving: true, terminating: false, ...nowhere },
-        { ip: '10.1.0.4', ready: false, serving: true, terminating: true, ...nowhere },
+        readEndpoint('10.1.0.1'),
+        readEndpoint('10.1.0.2'),
+        readEndpoint('10.1.0.3', { ready: false }),
+        readEndpoint('10.1.0.4', { ready: false, terminating: true }),
       ],
     },
   },
@@ -68,7 +64,7 @@ const slices: readonly Case[] = [
       { addresses: ['127.0.0.1'] },
       { addresses: ['10.1.0.1'] },
     ),
-    object: { endpoints: [{ ip: '10.1.0.1', ...servesAlways }] },
+    object: { endpoints: [readEndpoint('10.1.0.1')] },
     problems: [
       /LP221 EndpointSlice shop\/cart-1: endpoints\[0\].addresses\[0\] fd00::1 is not of the slice's addressType IPv4/,
       /LP221 .*endpoints\[1\].addresses\[0\] is missing/,
@@ -85,12 +81,12 @@ const slices: readonly Case[] = [
   {
     title: 'old spellings of endpoints are read as by kube-proxy',
     raw: endpoints({ addresses: ['::ffff:10.244.1.11'] }, { addresses: ['10.244.001.012'] }),
-    object: { endpoints: ['10.244.1.11', '10.244.1.12'].map(ip => ({ ip, ...servesAlways })) },
+    object: { endpoints: ['10.244.1.11', '10.244.1.12'].map(ip => readEndpoint(ip)) },
   },
   {
     title: 'IPv6 addresses are written in one way',
     raw: slice({ addressType: 'IPv6', endpoints: [{ addresses: ['FD00:0:0::A'] }] }),
-    object: { family: 'IPv6', endpoints: [{ ip: 'fd00::a', ...servesAlways }] },
+    object: { family: 'IPv6', endpoints: [readEndpoint('fd00::a')] },
   },
   {
     title: 'slice ports with bad numbers, protocols or names are left out',
@@ -129,3 +125,12 @@ const slices: readonly Case[] = [
 ]
 
 testCases(slices)
+
+test('endpoints of any slices with equal traits share these, as 100,000 have those of a few nodes', () => {
+  const there = (...addresses: readonly string[]) => {
+    const raw = endpoints(...addresses.map(address => ({ addresses: [address], nodeName: 'node1' })))
+    return (parseObject(raw).object as EndpointSlice).endpoints.map(({ traits }) => traits)
+  }
+  const all = [...there('10.1.0.1', '10.1.0.2'), ...there('10.1.0.3')]
+  assert.equal(new Set(all).size, 1)
+})

@@ -9,12 +9,13 @@ import {
   rawList,
   rawObject,
   sharedList,
+  sharedObject,
   sharedText,
   show,
   trimmedList,
 } from '../../text/raw.ts'
 import { labels } from '../labels.ts'
-import type { EndpointSlice, SliceEndpoint, SlicePort } from '../objects/endpointslice.ts'
+import type { EndpointSlice, EndpointTraits, SliceEndpoint, SlicePort } from '../objects/endpointslice.ts'
 import { readIp } from './addresses.ts'
 import { isName, type Metadata, type ParsedKind, type Report } from './kind.ts'
 import { portNameTwice, readPortName, readProtocol } from './service.ts'
@@ -101,12 +102,9 @@ function readEndpoint(raw: Raw, slice: Slice, where: string, report: Report): Sl
   else {
     const conditions = readConditions(rawObject(raw.conditions), where, report)
     if (!conditions) return undefined
-    const { ready, serving, terminating } = conditions
     const [nodeName, zone] = [readPlace(raw, 'nodeName', where, report), readPlace(raw, 'zone', where, report)]
-    // Written out: an object that is put together by spreading takes a third more, and there may be 100,000 of them.
-    const endpoint = { ip, ready, serving, terminating, nodeName, zone, isPod: isPod(raw, slice.namespace) }
-    const hints = readHints(raw)
-    return hints ? { ...endpoint, ...hints } : endpoint
+    const traits = { ...conditions, nodeName, zone, isPod: isPod(raw, slice.namespace), ...readHints(raw) }
+    return { ip, traits: sharedObject(traits) }
   }
   return undefined
 }
@@ -124,7 +122,7 @@ function readConditions(
   raw: Raw,
   where: string,
   report: Report,
-): Pick<SliceEndpoint, 'ready' | 'serving' | 'terminating'> | undefined {
+): Pick<EndpointTraits, 'ready' | 'serving' | 'terminating'> | undefined {
   for (const key of ['ready', 'serving', 'terminating']) {
     const value = raw[key]
     if (isAbsent(value) || typeof value === 'boolean') continue
@@ -143,7 +141,7 @@ function readPlace(raw: Raw, key: 'nodeName' | 'zone', where: string, report: Re
 }
 
 /** Reads hints. A hint is advice: one that cannot be read is none. */
-function readHints(raw: Raw): Pick<SliceEndpoint, 'forZones' | 'forNodes'> | undefined {
+function readHints(raw: Raw): Pick<EndpointTraits, 'forZones' | 'forNodes'> | undefined {
   const hints = rawObject(raw.hints)
   const forZones = names(hints.forZones)
   const forNodes = names(hints.forNodes)

@@ -31,8 +31,11 @@ export const slice = (fields: object, metadata: object = {}) => ({
 })
 
 export const endpoints = (...raw: readonly object[]) => slice({ endpoints: raw })
-export const nowhere = { nodeName: undefined, zone: undefined, isPod: false }
-export const servesAlways = { ready: true, serving: true, terminating: false, ...nowhere }
+const nowhere = { nodeName: undefined, zone: undefined, isPod: false }
+const servesAlways = { ready: true, serving: true, terminating: false, ...nowhere }
+
+/** An endpoint as it is read, of which nothing is written but its address and these. */
+export const readEndpoint = (ip: string, traits: object = {}) => ({ ip, traits: { ...servesAlways, ...traits } })
 
 export function testCases(cases: readonly Case[]): void {
   for (const { title, raw, object, problems = [], ignored } of cases) {

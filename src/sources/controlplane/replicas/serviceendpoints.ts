@@ -87,7 +87,8 @@ function foundIn(objects: Iterable<KubeObject>, { service, nodeName }: ServiceEn
     if (object.namespace !== service.namespace || object.service !== service.name) continue
     const port = object.ports.find(({ name }) => name === portName)?.port
     if (port === undefined) continue
-    for (const { ip, ready, zone = '', nodeName: node } of object.endpoints) {
+    for (const { ip, traits } of object.endpoints) {
+      const { ready, zone = '', nodeName: node } = traits
       const address = hostPort(ip, port)
       if (ready) replicas.set(address, { address, host, node, zone })
     }
