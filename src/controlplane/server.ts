@@ -109,6 +109,8 @@ interface Stream {
   isNamed: boolean
   /** The node that it has said. */
   node: string | undefined
+  /** What the agent was told last; undefined where nothing was. */
+  isCutOff?: boolean
 }
 
 /** Agents are served once the source has said that everything is known. Rejects where the address is taken. */
@@ -139,6 +141,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     const restMs = flushed + streams.size * gatherMsPerStream - performance.now()
     flushing = setTimeout(flush, Math.max(gatherMs, restMs))
   }, log)
+  knowledge.freshness.onBack(() => streams.forEach(tellFreshness))
   const { store, freshness, ready } = knowledge
   const failures = new Failures(ready, options.failureTimes)
   const exchange = new Exchange(failures, log, (begun, ended) => {
@@ -146,16 +149,15 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     options.exclusionsChanged?.()
   })
   const isTooOld = () => maxStalenessMs !== undefined && (freshness.ageMs ?? 0) > maxStalenessMs
-  let wasCutOff = false
-  const tellFreshness = ({ call }: Stream) => {
+  const tellFreshness = (stream: Stream) => {
     const { seen, isCutOff } = freshness
-    if (seen !== undefined) call.write(encodeFreshness({ seen, isCutOff }))
+    if (seen === undefined || stream.isCutOff === isCutOff) return
+    stream.isCutOff = isCutOff
+    stream.call.write(encodeFreshness({ seen, isCutOff }))
   }
   const ticking = setInterval(() => {
-    const { isCutOff } = freshness
-    if (isCutOff !== wasCutOff) for (const stream of streams) tellFreshness(stream)
-    wasCutOff = isCutOff
     for (const stream of streams) {
+      tellFreshness(stream)
       if (isTooOld()) end(stream.call, status.UNAVAILABLE, tooOld)
       else if (!stream.subscriber.isWaiting) send(stream, true)
       else if (performance.now() - stream.sent > times.acknowledgedMs)

@@ -13,15 +13,21 @@ export class Freshness {
   #seen: number | undefined
   #isTroubled = false
   #isRestored = false
+  #onBack = () => {}
 
   /** @param now milliseconds since the epoch */
   constructor(now: () => number = Date.now) {
     this.#now = now
   }
 
+  /** Sets who hears that the API server, which could not be read, can be again. */
+  onBack(tell: () => void): void {
+    this.#onBack = tell
+  }
+
   /** The source says something. */
   heard(): void {
-    if (!this.#isRestored) this.#seen = this.#now()
+    if (!this.#isRestored) this.#see(this.isCutOff)
   }
 
   /** The facts are those of a snapshot that is as old. */
@@ -32,8 +38,9 @@ export class Freshness {
 
   /** The source has reported everything. */
   confirmed(): void {
+    const wasCutOff = this.isCutOff
     this.#isRestored = false
-    this.heard()
+    this.#see(wasCutOff)
   }
 
   problems(origin: string, problems: readonly Problem[]): void {
@@ -41,6 +48,11 @@ export class Freshness {
     const isTroubled = problems.some(({ code }) => code === unreachable)
     if (this.#isTroubled && !isTroubled) this.heard()
     this.#isTroubled = isTroubled
+  }
+
+  #see(wasCutOff: boolean): void {
+    this.#seen = this.#now()
+    if (wasCutOff) this.#onBack()
   }
 
   /** Whether the API server cannot be read, or has not been yet. One that denies access to some kinds tells of others. */

@@ -231,3 +231,19 @@ testLab('an agent of a replica that is cut off is served by it, says so, and goe
   )
   assert.equal(lab.timesDirect, 0)
 })
+
+testLab('an agent hears at once that its replica can read the API server again, however soon that is', async lab => {
+  lab.cluster.apply(put(aNode('a')), put(service('cart')))
+  const replica = await lab.replica(0, false, 3600e3)
+  restore(lab, replica)
+  const { listener } = await lab.agent([replica.port])
+  await until(
+    () => /LP107/.test(listener.told().join()),
+    () => listener.history.join(),
+  )
+  lab.cluster.follow(replica.knowledge)
+  await until(
+    () => listener.told().length === 0,
+    () => listener.told().join(),
+  )
+})

@@ -23,9 +23,9 @@ export class Lab {
   /** How often agents began to watch the API server. */
   timesDirect = 0
 
-  async replica(port = 0, isFollowing = true): Promise<ControlPlane & { letGo(): void }> {
+  async replica(port = 0, isFollowing = true, progressMs = 20): Promise<ControlPlane & { letGo(): void }> {
     const address = { address: '127.0.0.1', port }
-    const replica = await startControlPlane({ address, log: silentLog, progressMs: 20 })
+    const replica = await startControlPlane({ address, log: silentLog, progressMs })
     const letGo = isFollowing ? this.cluster.follow(replica.knowledge) : () => undefined
     let isStopped = false
     const stop = async () => {
