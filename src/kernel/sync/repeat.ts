@@ -9,7 +9,10 @@ export interface Repeated {
 /** Reasons that come together are checked together. */
 const soonMs = 20
 
-/** @param share how much of the time the check may take: one that takes long is made more seldom */
+/**
+ * @param share how much of the time the check may take: one that takes long is made more seldom. Of two in a row the
+ *   shorter counts: on a busy node each may have waited for a core, or for others on this thread.
+ */
 export function repeat(check: () => Promise<void>, everyMs: number, share: number): Repeated {
   let isStopped = false
   let isRunning = false
@@ -17,6 +20,7 @@ export function repeat(check: () => Promise<void>, everyMs: number, share: numbe
   let timer: NodeJS.Timeout
   /** By performance.now(): not before. */
   let earliest = 0
+  let took = Infinity
   const run = async () => {
     isRunning = true
     hasReason = false
@@ -24,7 +28,9 @@ export function repeat(check: () => Promise<void>, everyMs: number, share: numbe
     // Those who write with the same programs report why these do not run.
     await check().catch(() => {})
     isRunning = false
-    earliest = began + (performance.now() - began) / share
+    const before = took
+    took = performance.now() - began
+    earliest = began + Math.min(took, before) / share
     wait(hasReason ? soonMs : everyMs)
   }
   const wait = (ms: number) => {
