@@ -23,7 +23,7 @@ check: setup ## types, lint, unused code, shell scripts, generated code (Go)
 e2e: setup ## Kubernetes' own tests of Services with Lightpath in place of kube-proxy (root); E2E='--focus REGEX', --help
 	@hack/e2e/run $(E2E)
 
-bench: ## measure: the short form of every experiment (root; 20 minutes), beside kube-proxy where it can be
+bench: ## measure: the short form of every experiment (root; 25 minutes), beside kube-proxy where it can be
 	@bench/run --short $(if $(RESUME),--resume)
 
 bench-full: ## the full form of every experiment: figures to quote; RESUME=1, of both, goes on where it was interrupted

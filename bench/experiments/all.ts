@@ -2,6 +2,7 @@
 
 import { shapeExperiment } from '../measure/shapes.ts'
 import type { Experiment } from '../runner/experiment.ts'
+import { serving } from './controlplane/serving.ts'
 import { chaos } from './requests/chaos.ts'
 import { datapath } from './requests/datapath.ts'
 import { errors } from './requests/errors.ts'
@@ -36,6 +37,7 @@ const experiments: readonly Experiment[] = [
   agent,
   kernelLayer,
   use,
+  serving,
   largest,
   fairShare,
   flood,

@@ -72,9 +72,9 @@ export class ControlPlane {
       const metadata = { name, namespace: 'bench' }
       const spec = { nodeName: node, containers: [{ name: 'server', image: 'server' }] }
       const pod = { apiVersion: 'v1', kind: 'Pod', metadata, spec }
-      await this.#ask('POST', collectionOf(pod), pod)
+      await this.ask('POST', collectionOf(pod), pod)
       const status = { phase: 'Running', podIP: ip, podIPs: [{ ip }] }
-      await this.#ask('PUT', `${collectionOf(pod)}/${name}/status`, { ...pod, status })
+      await this.ask('PUT', `${collectionOf(pod)}/${name}/status`, { ...pod, status })
     }
   }
 
@@ -91,15 +91,30 @@ export class ControlPlane {
     )
   }
 
+  /** Of etcd and kube-apiserver. */
+  get pids(): readonly number[] {
+    return this.#programs.map(({ pid }) => pid)
+  }
+
   /** Stops everything of it (SIGSTOP), or has it go on (SIGCONT). */
   signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
     for (const program of this.#programs) program.kill(signal)
   }
 
   /** Returns when it was answered, milliseconds since the epoch. */
-  replace(object: object): Promise<number> {
+  async replace(object: object): Promise<number> {
     const { metadata } = object as Named
-    return this.#ask('PUT', `${collectionOf(object)}/${metadata.name}`, object)
+    return (await this.ask('PUT', `${collectionOf(object)}/${metadata.name}`, object)).at
+  }
+
+  /** Rejects for any answer but a good one. */
+  async ask(method: string, path: string, body?: object): Promise<Answer> {
+    const asked = request({ socketPath: this.#socket, agent: this.#agent, method, path })
+    asked.end(body && JSON.stringify(body))
+    const [answer] = (await once(asked, 'response')) as [IncomingMessage]
+    const text = (await answer.toArray()).join('')
+    if (answer.statusCode! >= 300) throw new Error(`${method} ${path}: ${answer.statusCode} ${text}`)
+    return { at: Number(answer.headers['answered-at']), text }
   }
 
   /** Its log has a line `SyncProxyRules complete` for each sync. */
@@ -158,28 +173,18 @@ export class ControlPlane {
     this.#programs.push(etcd, await this.#spawn(this.#node, 'kube-apiserver', args, path('kube-apiserver.log')))
     const proxyArgs = [proxy, '--socket', this.#socket, '--port', String(port), '--token', token]
     await this.#spawn(this.#node, process.execPath, proxyArgs, path('api-proxy.log'))
-    await waitFor('kube-apiserver', 90_000, () => this.#ask('GET', '/readyz').catch(() => undefined), 500)
+    await waitFor('kube-apiserver', 90_000, () => this.ask('GET', '/readyz').catch(() => undefined), 500)
   }
 
   async #create(objects: readonly object[], tell: (done: number, all: number) => void = () => {}): Promise<void> {
     const left = objects.toReversed()
     const createSome = async () => {
       for (let object = left.pop(); object !== undefined; object = left.pop()) {
-        await this.#ask('POST', collectionOf(object), object)
+        await this.ask('POST', collectionOf(object), object)
         tell(objects.length - left.length, objects.length)
       }
     }
     await Promise.all(Array.from({ length: creators }, createSome))
-  }
-
-  /** Returns when it was answered. Rejects for any answer but a good one. */
-  async #ask(method: string, path: string, body?: object): Promise<number> {
-    const asked = request({ socketPath: this.#socket, agent: this.#agent, method, path })
-    asked.end(body && JSON.stringify(body))
-    const [answer] = (await once(asked, 'response')) as [IncomingMessage]
-    const text = (await answer.toArray()).join('')
-    if (answer.statusCode! >= 300) throw new Error(`${method} ${path}: ${answer.statusCode} ${text}`)
-    return Number(answer.headers['answered-at'])
   }
 
   get #socket(): string {
@@ -189,6 +194,12 @@ export class ControlPlane {
   #spawn({ netns }: Pick<LabNode, 'netns'>, program: string, args: readonly string[], logFile: string): Promise<Child> {
     return this.#network.processes.spawnIn(netns, resolve(programs, program), args, { logFile })
   }
+}
+
+interface Answer {
+  /** When it came, milliseconds since the epoch. */
+  readonly at: number
+  readonly text: string
 }
 
 interface PodObject {

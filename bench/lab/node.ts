@@ -96,7 +96,7 @@ export interface RunningAgent {
 }
 
 /** The program as it ships: bin/ and dist/ without the sources, which it would run in their place. */
-function shipped(network: Network): string {
+export function shipped(network: Network): string {
   const directory = join(network.directory, 'shipped')
   if (!existsSync(directory)) {
     for (const part of ['bin', 'dist']) cpSync(join(root, part), join(directory, part), { recursive: true })

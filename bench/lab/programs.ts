@@ -127,7 +127,14 @@ async function start(network: Network, pod: Pod, command: string, flags: Flags, 
   return { child, report }
 }
 
-async function spawn(network: Network, pod: Pod, command: string, flags: Flags, more: readonly string[] = []) {
+/** @param pod or a node, in whose namespace it runs; stdout is the caller's */
+export async function spawn(
+  network: Network,
+  pod: Pick<Pod, 'name' | 'netns'>,
+  command: string,
+  flags: Flags,
+  more: readonly string[] = [],
+) {
   const words = Object.entries(flags).flatMap(([name, value]) => (value === undefined ? [] : [`-${name}=${value}`]))
   const logFile = `${network.directory}/${pod.name}-${command}.log`
   const options = { logFile, pipeStdout: true }

@@ -4,6 +4,7 @@
 //	bench fortio FLAGS    Fortio's HTTP load, as its own program runs it; prints its report as JSON (fortio.go)
 //	bench open FLAGS      open-loop HTTP load; prints a report as JSON (open.go)
 //	bench connect FLAGS   a new connection after the other; prints a report as JSON (connect.go)
+//	bench fleet FLAGS     agents that read from a control plane; prints reports as JSON (fleet.go)
 package main
 
 import (
@@ -13,9 +14,9 @@ import (
 )
 
 func main() {
-	commands := map[string]func([]string) error{"serve": serve, "fortio": fortio, "open": open, "connect": connect}
+	commands := map[string]func([]string) error{"serve": serve, "fortio": fortio, "open": open, "connect": connect, "fleet": fleet}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "bench serve|fortio|open|connect FLAGS")
+		fmt.Fprintln(os.Stderr, "bench serve|fortio|open|connect|fleet FLAGS")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {

@@ -18,9 +18,9 @@ test('each row of the chaos table is a test', () => {
   )
 })
 
-test('the short form of all experiments fits in 20 minutes', () => {
+test('the short form of all experiments fits in 25 minutes', () => {
   const minutes = experimentNames.map(name => findExperiment(name)!.minutes.short)
-  assert.ok(minutes.reduce((sum, one) => sum + one, 0) <= 19)
+  assert.ok(minutes.reduce((sum, one) => sum + one, 0) <= 24)
 })
 
 test('figures of README.md and docs/benchmarks.md are those of bench/results', () => {
