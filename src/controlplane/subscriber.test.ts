@@ -66,6 +66,59 @@ test('responses are short, and the last one says that all has been told, and up 
   assert.equal(names.size, 2000)
 })
 
+/** So long that some 60 of them fill a response. */
+const long = (i: number, at: number) => {
+  const annotations = { 'config.lightpath.cloud/http-num-retries': 'x'.repeat(1000) }
+  return { ...put(aService({ name: `cart${i}`, annotations })), version: version(at) } as const
+}
+
+test('agents that have nothing are told the same bytes, and then what has changed since these were made', () => {
+  const { store, connect } = setup()
+  for (let i = 0; i < 200; i++) store.apply([long(i, i)])
+  const [early, late] = [connect(), connect()]
+  early.request(all)
+  const first = early.next()!
+  // One changes, one goes, one goes and comes back, one is new: while the one agent is told, and before the other connects.
+  const gone = (i: number) => remove(aService({ name: `cart${i}` }))
+  store.apply([long(0, 1000), gone(1), gone(2), long(2, 1002), gone(199), long(200, 1200)])
+  late.request(all)
+  const firstOfLate = late.next()!
+  assert.equal(firstOfLate, first)
+  for (const stream of [early, late]) {
+    const held = new Map<string, string>()
+    const complete: (readonly [scope: string, held: number])[] = []
+    for (let response: Buffer | undefined = first; response; response = stream.next()) {
+      const told = readFacts(response)
+      for (const one of told.put) held.set(one.name, one.version)
+      for (const name of told.removed) held.delete(name)
+      for (const { scope } of told.complete) complete.push([scope, held.size])
+      answer(stream, told.nonce)
+    }
+    const unchanged = Array.from({ length: 196 }, (_, i) => [i + 3, i + 3] as const)
+    const there = [[0, 1000], [2, 1002], ...unchanged, [200, 1200]] as const
+    const versions = there.map(([i, at]) => [`whoami/cart${i}`, version(at)] as const)
+    assert.deepEqual(held, new Map(versions))
+    assert.deepEqual(complete, [[everything, versions.length]])
+  }
+})
+
+test('what agents are told first is made anew once much of it has changed', () => {
+  const { store, connect } = setup()
+  for (let i = 0; i < 200; i++) store.apply([long(i, i)])
+  const [before, after] = [connect(), connect()]
+  before.request(all)
+  for (let i = 0; i < 150; i++) store.apply([long(i, 1000 + i)])
+  after.request(all)
+  const first = [before, after].map(stream => readFacts(stream.next()!).put[0])
+  assert.deepEqual(
+    first.map(told => [told?.name, told?.version]),
+    [
+      ['whoami/cart0', version(0)],
+      ['whoami/cart0', version(1000)],
+    ],
+  )
+})
+
 test('an agent that comes back is told only what is different', () => {
   const { store, connect } = setup()
   store.apply([service(1, 'same'), service(2, 'changed'), service(3, 'new')])

@@ -1,16 +1,15 @@
 /**
  * What one stream is to be told. It holds names, not what is sent: one response is on its way, and the next is made from
  * what the store has when the agent has acknowledged that. So a slow agent gets the latest of each object, and costs no
- * more than the names of what changed meanwhile. No I/O.
+ * more than the names of what changed meanwhile. One that has nothing is told first what all such agents are told. No I/O.
  */
 
 import { encodeComplete, encodeFacts } from '../facts/response.ts'
-import { type FactType, factTypes, isScope } from '../facts/types.ts'
+import { everything, type FactType, factTypes, isScope } from '../facts/types.ts'
 import { show } from '../text/raw.ts'
 import type { Fact, FactStore } from './knowledge/factstore.ts'
+import { usualBytes, type Whole } from './knowledge/whole.ts'
 
-/** Bytes of resources after which a response ends; a single resource may be longer. Every stream may have one under way. */
-const usualBytes = 64 * 1024
 /** Scopes of a stream: the Pods of more namespaces are taken all together. */
 const mostScopes = 64
 /** Names of a type that an agent has and the store has not: so many, and as many as the store has. */
@@ -32,6 +31,8 @@ interface Subscription {
   /** Each with the version at which the agent was told last that it has all of it. */
   readonly scopes: Map<string, string | undefined>
   readonly pending: Set<string>
+  /** What comes before those, and how many responses of it have been sent; undefined where none are left. */
+  first: { readonly whole: Whole; readonly sent: number } | undefined
 }
 
 export class Subscriber {
@@ -55,7 +56,7 @@ export class Subscriber {
   request({ type, subscribe, initialVersions, nonce }: FactsRequest): void {
     if (nonce !== '' && nonce === this.#outstanding) this.#outstanding = undefined
     if (subscribe.length === 0) return
-    const subscription = this.#subscriptions.get(type) ?? { scopes: new Map<string, undefined>(), pending: new Set() }
+    const subscription = this.#subscriptions.get(type) ?? newSubscription()
     this.#subscriptions.set(type, subscription)
     const before = new Set(subscription.scopes.keys())
     for (const scope of subscribe) {
@@ -64,12 +65,19 @@ export class Subscriber {
     }
     if (subscription.scopes.size > mostScopes) throw new Error(`more than ${mostScopes} scopes of one type`)
     if (subscription.scopes.size === before.size) return
+    const held = Object.keys(initialVersions)
+    if (before.size === 0 && held.length === 0 && subscription.scopes.has(everything)) {
+      const whole = this.#store.whole(type)
+      if (whole.responses.length > 0) subscription.first = { whole, sent: 0 }
+      for (const name of [...whole.rest, ...whole.changed]) subscription.pending.add(name)
+      return
+    }
     const facts = this.#store.all(type)
     for (const [name, fact] of facts) {
       const isTold = isCovered(fact, before) || !isCovered(fact, subscription.scopes)
       if (!isTold && (fact.version === '' || initialVersions[name] !== fact.version)) subscription.pending.add(name)
     }
-    const unknown = Object.keys(initialVersions).filter(name => {
+    const unknown = held.filter(name => {
       const fact = facts.get(name)
       return !fact || !isCovered(fact, subscription.scopes)
     })
@@ -99,12 +107,20 @@ export class Subscriber {
       if (!subscription) continue
       const version = this.#store.version(type)
       const told = [...subscription.scopes.values()]
-      const isDue = subscription.pending.size > 0 || told.includes(undefined)
+      const isDue = subscription.first !== undefined || subscription.pending.size > 0 || told.includes(undefined)
       if (!isDue && !(tellsProgress && told.some(before => before !== version))) continue
       this.#last = index
-      return this.#response(type, subscription)
+      return subscription.first ? this.#firstResponse(subscription) : this.#response(type, subscription)
     }
     return undefined
+  }
+
+  #firstResponse(subscription: Subscription): Buffer {
+    const { whole, sent } = subscription.first!
+    const { nonce, bytes } = whole.responses[sent]!
+    subscription.first = sent + 1 < whole.responses.length ? { whole, sent: sent + 1 } : undefined
+    this.#outstanding = nonce
+    return bytes
   }
 
   #response(type: FactType, { scopes, pending }: Subscription): Buffer {
@@ -131,6 +147,10 @@ export class Subscriber {
     this.#outstanding = String(++this.#nonces)
     return encodeFacts({ type, nonce: this.#outstanding, resources, removed })
   }
+}
+
+function newSubscription(): Subscription {
+  return { scopes: new Map(), pending: new Set(), first: undefined }
 }
 
 function isCovered({ scopes }: Fact, by: ReadonlySet<string> | ReadonlyMap<string, unknown>): boolean {

@@ -5,6 +5,7 @@ import { encodeResource } from '../../facts/response.ts'
 import { type FactType, factTypes, nameOf, scopesOf, typeOf } from '../../facts/types.ts'
 import { versionOf } from '../../facts/versions.ts'
 import { type Change, keyOf } from '../../services/objects/objects.ts'
+import { type Whole, Wholes } from './whole.ts'
 
 export interface Fact {
   readonly version: string
@@ -20,11 +21,15 @@ export type OnChange = (type: FactType, name: string, scopes: readonly string[])
 export class FactStore {
   readonly #facts = new Map<FactType, Map<string, Fact>>(factTypes.map(type => [type, new Map()]))
   readonly #versions = new Map<FactType, string>()
+  readonly #wholes = new Wholes()
   readonly #onChange: OnChange
   #revision = 0
 
   constructor(onChange: OnChange) {
-    this.#onChange = onChange
+    this.#onChange = (type, name, scopes) => {
+      this.#wholes.changed(type, name)
+      onChange(type, name, scopes)
+    }
   }
 
   /** Grows whenever something changes. */
@@ -69,6 +74,11 @@ export class FactStore {
 
   all(type: FactType): Map<string, Fact> {
     return this.#facts.get(type)!
+  }
+
+  /** All of a type as responses that many share, and what has changed since these were made. */
+  whole(type: FactType): Whole {
+    return this.#wholes.of(type, this.all(type))
   }
 
   /** The version up to which everything of the type is here; '' where it is not known. */
