@@ -85,7 +85,7 @@ export interface KernelObserver {
   /** Somebody else's routing rules changed, or may have. */
   foreignRules?(): void
   syncResult?(result: SyncResult): void
-  /** Conntrack was searched for stale UDP flows. */
+  /** Conntrack was searched for stale flows. */
   reconciled?(families: readonly Reconciliation[]): void
   /** Replaces the problems of this origin; an empty list says that all is well. */
   problems?(origin: string, problems: readonly Problem[]): void

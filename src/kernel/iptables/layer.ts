@@ -18,7 +18,7 @@ import type { KernelOptions } from '../options.ts'
 import { Overlay, type VipPort } from '../overlay.ts'
 import { repeat } from '../sync/repeat.ts'
 import { SyncLoop } from '../sync/syncloop.ts'
-import { removeStaleUdp, staleFrontends } from '../system/connections/conntrack.ts'
+import { removeStaleFlows, staleFrontends } from '../system/connections/conntrack.ts'
 import { StaleFlows } from '../system/connections/staleflows.ts'
 import { RoutingKeeper } from '../system/routing/keeper.ts'
 import { ensureRouting } from '../system/routing/steering.ts'
@@ -81,7 +81,7 @@ export class IptablesLayer implements KernelLayer {
       watchRouting: (events: RoutingEvents) => watchRouting(options.routeTable, events, options.netns),
     }
     this.#routing = new RoutingKeeper(this.#families, routing, observer, () => this.#syncLoop.reinstall())
-    this.#staleFlows = new StaleFlows(frontends => removeStaleUdp(frontends, options.netns), observer)
+    this.#staleFlows = new StaleFlows(frontends => removeStaleFlows(frontends, options.netns), observer)
   }
 
   async start(): Promise<readonly VipPort[]> {

@@ -42,6 +42,7 @@ export interface FlowFilter {
   readonly reply?: Partial<Tuple>
   readonly mark?: { readonly value: number; readonly mask: number }
   readonly zone?: number
+  readonly isReplied?: boolean
 }
 
 const types = { get: 0x101, delete: 0x102 } as const
@@ -57,6 +58,7 @@ const attributes = {
   zone: 18,
   markMask: 21,
   filter: 25,
+  statusMask: 26,
 } as const
 const tupleAttributes = { ip: 1, protocol: 2 } as const
 const ipAttributes = {
@@ -75,8 +77,8 @@ const headerLength = 4
 
 /**
  * Lists flows by a socket of protocol `netfilter`, which must do nothing else until this resolves. Rejects as
- * `NetlinkSocket.dump`. The kernel leaves out what does not match (Linux 5.8; an older one sends all, which is filtered
- * here).
+ * `NetlinkSocket.dump`. The kernel leaves out what does not match (Linux 5.8, by answers 5.15; an older one sends all,
+ * which is filtered here).
  */
 export function listFlows(socket: NetlinkSocket, filter: FlowFilter): Promise<readonly Flow[]> {
   return mapFlows(socket, filter, flow => flow)
@@ -96,8 +98,8 @@ export function mapFlows<T>(
 }
 
 /**
- * Deletes the flow, so that its next packet is looked up anew: UDP goes to another endpoint; TCP is no longer
- * translated, and so goes nowhere. False where it was gone already. Throws NetlinkError.
+ * Deletes the flow, so that its next packet is looked up anew: UDP goes to another endpoint, and so does TCP where that is
+ * a repeated first packet; any other of TCP is no longer translated, and so goes nowhere. False where it was gone already. Throws NetlinkError.
  */
 export function deleteFlow(socket: NetlinkSocket, flow: Flow): boolean {
   try {
@@ -121,7 +123,8 @@ function deletion({ family, protocol, original, zone, id }: Flow): Request {
   }
 }
 
-function writeQuery(writer: MessageWriter, { family, protocol, original = {}, reply = {}, mark, zone }: FlowFilter) {
+function writeQuery(writer: MessageWriter, filter: FlowFilter) {
+  const { family, protocol, original = {}, reply = {}, mark, zone, isReplied } = filter
   writer.raw(header(family))
   writeTuple(writer, attributes.original, family, protocol, original)
   if (partsOf(reply).length > 0) writeTuple(writer, attributes.reply, family, protocol, reply)
@@ -131,6 +134,9 @@ function writeQuery(writer: MessageWriter, { family, protocol, original = {}, re
   })
   if (mark) writer.be32(attributes.mark, mark.value).be32(attributes.markMask, mark.mask)
   if (zone) writer.be16(attributes.zone, zone)
+  if (isReplied !== undefined) {
+    writer.be32(attributes.status, isReplied ? seenReply : 0).be32(attributes.statusMask, seenReply)
+  }
 }
 
 /**
@@ -212,7 +218,8 @@ function readTuple(tuple: Attributes): Tuple {
   }
 }
 
-function matches(flow: Flow, { family, protocol, original = {}, reply = {}, mark, zone }: FlowFilter): boolean {
+function matches(flow: Flow, filter: FlowFilter): boolean {
+  const { family, protocol, original = {}, reply = {}, mark, zone, isReplied } = filter
   const isSame = (tuple: Tuple, wanted: Partial<Tuple>) => partsOf(wanted).every(part => tuple[part] === wanted[part])
   return (
     flow.family === family &&
@@ -220,6 +227,7 @@ function matches(flow: Flow, { family, protocol, original = {}, reply = {}, mark
     isSame(flow.original, original) &&
     isSame(flow.reply, reply) &&
     (zone === undefined || flow.zone === zone) &&
+    (isReplied === undefined || flow.isReplied === isReplied) &&
     (mark === undefined || (flow.mark & mark.mask) >>> 0 === mark.value >>> 0)
   )
 }

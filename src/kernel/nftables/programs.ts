@@ -2,7 +2,7 @@
 
 import { type Family, familiesOf } from '../family.ts'
 import type { KernelOptions } from '../options.ts'
-import { type Reconciliation, removeStaleUdp, type UdpFrontends } from '../system/connections/conntrack.ts'
+import { type Reconciliation, removeStaleFlows, type StaleFrontends } from '../system/connections/conntrack.ts'
 import { ensureRouting, type RoutingOptions } from '../system/routing/steering.ts'
 import { type RoutingEvents, watchRouting } from '../system/routing/watch.ts'
 import { Nftables, type NftClient, writerPort } from './client.ts'
@@ -17,7 +17,7 @@ export interface KernelPrograms {
   watchTables(families: readonly Family[], onForeign: (changed: ForeignChange) => void): () => void
   /** Returns a function that ends it. */
   watchRouting(events: RoutingEvents): () => void
-  removeStaleUdp(frontends: UdpFrontends): Promise<readonly Reconciliation[]>
+  removeStaleFlows(frontends: StaleFrontends): Promise<readonly Reconciliation[]>
   /** Ends what is still running. No call may follow. */
   close(): void
 }
@@ -33,7 +33,7 @@ export function systemPrograms(
     ensureRouting: async family => ensureRouting(family, options, netns),
     watchTables: (watched, onForeign) => watchTables(watched, { isOwn: port => nft.isOwn(port), onForeign }, netns),
     watchRouting: events => watchRouting(options.routeTable, events, netns),
-    removeStaleUdp: frontends => removeStaleUdp(frontends, netns),
+    removeStaleFlows: frontends => removeStaleFlows(frontends, netns),
     close: () => nft.close(),
   }
 }

@@ -51,7 +51,10 @@ export function portState(
   vip: string,
   endpoints: readonly string[],
   more: Partial<
-    Pick<PortState, 'noLocalEndpoints' | 'port' | 'layer' | 'affinitySeconds' | 'servingEndpoints' | 'external'>
+    Pick<
+      PortState,
+      'noLocalEndpoints' | 'port' | 'layer' | 'affinitySeconds' | 'servingEndpoints' | 'leftOut' | 'external'
+    >
   > = {},
 ): PortState {
   const family: IpFamily = vip.includes(':') ? 'IPv6' : 'IPv4'

@@ -40,7 +40,7 @@ export class Agent {
         ensureRouting: async () => false,
         watchTables: () => () => {},
         watchRouting: () => () => {},
-        removeStaleUdp: async () => [],
+        removeStaleFlows: async () => [],
         close: () => {},
       },
     )

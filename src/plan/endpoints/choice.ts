@@ -23,6 +23,8 @@ interface Choices {
   readonly noLocalEndpoints: boolean
   /** See `PortState`. */
   readonly servingEndpoints: readonly Endpoint[]
+  /** See `PortState`. */
+  readonly leftOut: readonly Endpoint[] | undefined
   readonly external: Omit<External, 'layer'> | undefined
   /** See `PortState`. */
   readonly spillOver: readonly Endpoint[] | undefined
@@ -102,6 +104,7 @@ export class EndpointChoice {
       endpoints: this.#endpointsBy(internal, lookedUp, known?.endpoints),
       noLocalEndpoints: this.#hasNoLocalEndpoints(internal, selection),
       servingEndpoints: isUdp ? endpointsOf(this.#serving(selection), numbers, known?.servingEndpoints) : none,
+      leftOut: isUdp ? undefined : this.#leftOut(lookedUp, known?.leftOut),
       external: external && {
         ...external,
         endpoints: this.#endpointsBy(external.policy, lookedUp, known?.external?.endpoints),
@@ -116,6 +119,16 @@ export class EndpointChoice {
   /** Those on this node are served to the last: with policy Local there may be no others. */
   #serving({ all, leftOut }: Selection): readonly NumberedCandidate[] {
     return all.filter(one => answers(one) && (!leftOut.has(one) || isLocal(one.source, this.#topology)))
+  }
+
+  #leftOut({ selection, numbers }: LookedUp, known: readonly Endpoint[] | undefined): readonly Endpoint[] | undefined {
+    const { all, leftOut } = selection
+    if (leftOut.size === 0) return undefined
+    return endpointsOf(
+      all.filter(one => leftOut.has(one)),
+      numbers,
+      known,
+    )
   }
 
   #spillOver(

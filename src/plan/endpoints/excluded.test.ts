@@ -32,7 +32,10 @@ test('an excluded endpoint gets nothing of any Service while it is excluded, and
   const before = stateOf(plan)
   const update = plan.setExclusions(new Exclusions([excluded('endpoint', '10.244.2.1:8080')]))
   assert.deepEqual(update.ports.map(({ id }) => id).sort(), ['whoami/other/http', 'whoami/whoami/http'])
-  for (const { id } of update.ports) assert.deepEqual(ips(stateOf(plan, id).endpoints), ['10.244.1.1', '10.244.3.1'])
+  for (const { id } of update.ports) {
+    assert.deepEqual(ips(stateOf(plan, id).endpoints), ['10.244.1.1', '10.244.3.1'])
+    assert.deepEqual(ips(stateOf(plan, id).leftOut), ['10.244.2.1'])
+  }
   assert.deepEqual(plan.setExclusions(new Exclusions([excluded('endpoint', '10.244.2.1:8080')])).ports, [])
   plan.setExclusions(new Exclusions())
   assert.deepEqual(stateOf(plan), before)

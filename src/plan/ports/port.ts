@@ -94,6 +94,11 @@ export interface PortState {
    */
   readonly servingEndpoints: readonly Endpoint[]
   /**
+   * Not for UDP: ready endpoints that get no new connections, since many nodes cannot reach them; undefined where there
+   * are none. Nobody will answer connections that have begun to them.
+   */
+  readonly leftOut?: readonly Endpoint[] | undefined
+  /**
    * There are endpoints, but none that this node may use (traffic policy Local): drop, where none at all means reject.
    */
   readonly noLocalEndpoints: boolean

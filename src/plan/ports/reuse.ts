@@ -8,6 +8,7 @@ export function reuse(known: PortState | undefined, next: PortState): PortState 
   const endpoints = reuseList(known.endpoints, next.endpoints, sameFields)
   const spillOver = next.spillOver && reuseList(known.spillOver ?? [], next.spillOver, sameFields)
   const servingEndpoints = reuseList(known.servingEndpoints, next.servingEndpoints, sameFields)
+  const leftOut = next.leftOut && reuseList(known.leftOut ?? [], next.leftOut, sameFields)
   const layer = reuseObject(known.layer, next.layer)
   const settings = reuseObject(known.settings, next.settings)
   const port = reuseObject(known.port, next.port)
@@ -16,6 +17,7 @@ export function reuse(known: PortState | undefined, next: PortState): PortState 
     endpoints === next.endpoints &&
     spillOver === next.spillOver &&
     servingEndpoints === next.servingEndpoints &&
+    leftOut === next.leftOut &&
     layer === next.layer &&
     settings === next.settings &&
     port === next.port &&
@@ -25,7 +27,17 @@ export function reuse(known: PortState | undefined, next: PortState): PortState 
     known,
     isReused
       ? next
-      : { ...next, endpoints, ...(spillOver && { spillOver }), servingEndpoints, layer, settings, port, external },
+      : {
+          ...next,
+          endpoints,
+          ...(spillOver && { spillOver }),
+          servingEndpoints,
+          ...(leftOut && { leftOut }),
+          layer,
+          settings,
+          port,
+          external,
+        },
   )
 }
 

@@ -149,9 +149,9 @@ time.sleep(60)`,
 
   test('Without CAP_NET_ADMIN that is said, with the remedy', () => {
     const script = `
-      const { removeStaleUdp } = await import('${new URL('../../../src/kernel/system/connections/conntrack.ts', import.meta.url)}')
+      const { removeStaleFlows } = await import('${new URL('../../../src/kernel/system/connections/conntrack.ts', import.meta.url)}')
       const { commandProblem } = await import('${new URL('../../../src/kernel/system/command.ts', import.meta.url)}')
-      const failed = removeStaleUdp(new Map([['10.0.0.1 53', new Set()]]))
+      const failed = removeStaleFlows(new Map([['UDP 10.0.0.1 53', { allBut: new Set() }]]))
       console.log(await failed.catch(error => commandProblem('flows', error, 'other').remedy))`
     const node = [process.execPath, '--input-type=module', '-e', script]
     const said = execFileSync('setpriv', ['--bounding-set=-net_admin', '--inh-caps=-net_admin', ...node])

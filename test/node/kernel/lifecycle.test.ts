@@ -8,7 +8,7 @@ import { systemPrograms } from '../../../src/kernel/nftables/programs.ts'
 import { renderRuleset } from '../../../src/kernel/nftables/render.ts'
 import { readOverlaySwitch, setOverlaySwitch } from '../../../src/kernel/nftables/switch.ts'
 import { KernelTables } from '../../../src/kernel/nftables/sync/table.ts'
-import { removeStaleUdp } from '../../../src/kernel/system/connections/conntrack.ts'
+import { removeStaleFlows } from '../../../src/kernel/system/connections/conntrack.ts'
 import { portState } from '../../../src/kernel/testing/states.ts'
 import { runIn, run as runProgram } from '../../../src/lab/processes.ts'
 import type { Problem } from '../../../src/services/problem.ts'
@@ -133,7 +133,7 @@ describe('The tables', needsRoot, () => {
     const tables = new KernelTables(
       lab.options,
       { problems: (origin, found) => void problems.set(origin, found) },
-      { ...programs, removeStaleUdp: frontends => removeStaleUdp(frontends, '/nowhere') },
+      { ...programs, removeStaleFlows: frontends => removeStaleFlows(frontends, '/nowhere') },
     )
     await tables.start()
     tables.setPort({ ...dns, endpoints: [{ ip: '10.1.0.1', port: 53 }] })

@@ -81,7 +81,7 @@ export class KernelTables implements KernelLayer {
     }
     this.#syncLoop = new SyncLoop(['nftables', ...options.families].join(', '), job, observer, options.coalesceMs)
     this.#routing = new RoutingKeeper(this.#families, programs, observer, () => this.#syncLoop.reinstall())
-    this.#staleFlows = new StaleFlows(frontends => programs.removeStaleUdp(frontends), observer)
+    this.#staleFlows = new StaleFlows(frontends => programs.removeStaleFlows(frontends), observer)
   }
 
   async start(): Promise<readonly VipPort[]> {

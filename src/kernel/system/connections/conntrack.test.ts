@@ -29,15 +29,15 @@ function dns(chosen: readonly number[], servingEndpoints = chosen, external?: Pa
 const stale = (before: PortState | undefined, after: PortState) => [...staleFrontends(before, after).keys()]
 
 test('Flows are checked when an endpoint no longer answers, when there was none, and when nothing is known', () => {
-  assert.deepEqual(stale(dns([1, 2]), dns([1])), ['10.0.0.1 53'])
-  assert.deepEqual(stale(dns([]), dns([1])), ['10.0.0.1 53'])
-  assert.deepEqual(stale(undefined, dns([1])), ['10.0.0.1 53'])
+  assert.deepEqual(stale(dns([1, 2]), dns([1])), ['UDP 10.0.0.1 53'])
+  assert.deepEqual(stale(dns([]), dns([1])), ['UDP 10.0.0.1 53'])
+  assert.deepEqual(stale(undefined, dns([1])), ['UDP 10.0.0.1 53'])
   assert.deepEqual(stale(dns([1]), dns([1, 2])), [])
 })
 
 test('Every frontend of the port counts: external and load-balancer IPs, and the node port', () => {
   const outside = { nodePort: 30_053, externalIPs: ['192.0.2.1'], loadBalancerIPs: ['192.0.2.2'] }
-  const all = ['10.0.0.1 53', '192.0.2.1 53', '192.0.2.2 53', 'IPv4 30053']
+  const all = ['10.0.0.1 53', '192.0.2.1 53', '192.0.2.2 53', 'IPv4 30053'].map(frontend => `UDP ${frontend}`)
   assert.deepEqual(stale(dns([1, 2], undefined, outside), dns([1], undefined, outside)), all)
   assert.deepEqual(stale(dns([1]), dns([1], undefined, outside)), all.slice(1))
   assert.deepEqual(stale(dns([1], [1], { ...outside, endpoints: [] }), dns([1], [1], outside)), all)
@@ -53,6 +53,18 @@ test('What still answers keeps its flows, whatever is chosen for new ones', () =
   )
 })
 
-test('TCP and SCTP have no such flows', () => {
-  assert.deepEqual(stale(undefined, portState('a/b/c', '10.0.0.1', ['10.1.0.1:80'])), [])
+test('Of TCP and SCTP flows are checked when an endpoint is left out, and not while it stays so or when it is back', () => {
+  for (const protocol of ['TCP', 'SCTP'] as const) {
+    const web = (leftOut?: readonly number[]) => {
+      const more = { port: { name: 'web', protocol, port: 80 }, ...(leftOut && { leftOut: leftOut.map(endpoint) }) }
+      return portState('a/web/80', '10.0.0.1', ['10.1.0.9:80'], more)
+    }
+    const all = [`${protocol} 10.0.0.1 80`]
+    assert.deepEqual(stale(undefined, web()), [])
+    assert.deepEqual(stale(web(), web([1])), all)
+    assert.deepEqual(stale(web([1]), web([1, 2])), all)
+    assert.deepEqual(stale(undefined, web([1])), all)
+    assert.deepEqual(stale(web([1, 2]), web([2])), [])
+    assert.deepEqual(stale(web([2]), web()), [])
+  }
 })
