@@ -9,8 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Ask } from '../cluster/api.ts'
 import { list } from '../cluster/list.ts'
 import { isReady } from '../cluster/objects.ts'
-import { conditionWriter } from '../controlplane/reachability/podcondition.ts'
-import { reachable } from '../services/labels.ts'
+import { conditionWriter, isHeldBack } from '../controlplane/reachability/podcondition.ts'
 import { ApiError } from '../sources/api-server.ts'
 import { type Raw, rawList, rawObject } from '../text/raw.ts'
 import { findServices, move } from '../webhook/adopt.ts'
@@ -67,7 +66,7 @@ export async function uninstall(ask: Ask, found: Installation, options: Uninstal
   options.say('the rest is removed')
   for (const path of found.access) if (await remove(ask, path)) done.push(`removed ${shortOf(path)}`)
   const released = await releasePods(ask)
-  if (released > 0) done.push(`${released} Pods that nodes could not reach count as reachable`)
+  if (released > 0) done.push(`said of ${released} Pods that they can be reached`)
   // The cleanup of nodes that are away goes on.
   for (const name of nodes.otherNodes.length > 0 ? [ourNamespace] : [ourNamespace, cleanupNamespace]) {
     if (!(await remove(ask, namespacePath(name)))) continue
@@ -79,16 +78,15 @@ export async function uninstall(ask: Ask, found: Installation, options: Uninstal
   return { done, failedServices, ...nodes }
 }
 
-/** Without a control plane, which has no right to write them any more, nobody else would find Pods reachable again. */
+/**
+ * Without a control plane, which has no right to write them any more, nobody else would find Pods reachable again; and
+ * without the admission policy no gate would get its condition whose kubelet has not said a word yet.
+ */
 async function releasePods(ask: Ask): Promise<number> {
   const write = conditionWriter(ask)
-  const isUnreachable = ({ status }: Raw) =>
-    rawList(rawObject(status).conditions)
-      .map(rawObject)
-      .some(one => one.type === reachable && one.status === 'False')
   let released = 0
   for (let attempt = 0; attempt < tries; attempt++) {
-    const found = (await list(ask, '/api/v1/pods')).filter(isUnreachable).map(({ metadata }) => rawObject(metadata))
+    const found = (await list(ask, '/api/v1/pods')).filter(isHeldBack).map(({ metadata }) => rawObject(metadata))
     if (found.length === 0) break
     const results = found.map(({ namespace, name }) => write({ pod: `${namespace}/${name}`, exclusion: undefined }))
     released += (await Promise.allSettled(results)).filter(({ status }) => status === 'fulfilled').length

@@ -16,7 +16,10 @@ const notReady = {
 /** The limit of a condition's message in most of Kubernetes. */
 const longestMessage = 1024
 
-/** Writes a Pod's condition; nothing where it says so already, or the Pod is gone. Rejects where it cannot. */
+/**
+ * Writes a Pod's condition; nothing where it says so already, as a missing one does of a Pod that can be reached, unless a
+ * gate waits for it. Nothing either where the Pod is gone. Rejects where it cannot.
+ */
 export type WriteCondition = (wanted: Wanted) => Promise<void>
 
 export function conditionWriter(ask: Ask): WriteCondition {
@@ -45,7 +48,9 @@ function changeOf(pod: Raw, exclusion: Exclusion | undefined, now: Date): readon
   const conditions = rawList(rawObject(pod.status).conditions).map(rawObject)
   const at = (type: string) => conditions.findIndex(condition => condition.type === type)
   const isFalse = (index: number) => conditions[index]?.status === 'False'
-  if (isFalse(at(reachable)) === (exclusion !== undefined)) return undefined
+  const isGated = hasGate(pod)
+  const isAwaited = isGated && at(reachable) < 0
+  if (isFalse(at(reachable)) === (exclusion !== undefined) && !isAwaited) return undefined
   const set = (type: string, status: string, why: Raw) => {
     const value = { type, status, ...why, lastTransitionTime: now.toISOString().replace(/\.\d+/, '') }
     const index = at(type)
@@ -55,7 +60,18 @@ function changeOf(pod: Raw, exclusion: Exclusion | undefined, now: Date): readon
   }
   if (!exclusion) return [set(reachable, 'True', { reason: 'Reachable' })]
   const why = { reason: 'Excluded', message: printable(describeExclusion(exclusion)).slice(0, longestMessage) }
-  const isGated = rawList(rawObject(pod.spec).readinessGates).some(gate => rawObject(gate).conditionType === reachable)
   const takesReady = isGated && at('Ready') >= 0 && !isFalse(at('Ready'))
   return [set(reachable, 'False', why), ...(takesReady ? [set('Ready', 'False', notReady)] : [])]
+}
+
+/** Whether the Pod's condition says that it cannot be reached, or has a gate wait for it. */
+export function isHeldBack(pod: Raw): boolean {
+  const condition = rawList(rawObject(pod.status).conditions)
+    .map(rawObject)
+    .find(({ type }) => type === reachable)
+  return condition ? condition.status === 'False' : hasGate(pod)
+}
+
+function hasGate({ spec }: Raw): boolean {
+  return rawList(rawObject(spec).readinessGates).some(gate => rawObject(gate).conditionType === reachable)
 }

@@ -127,6 +127,32 @@ test(
   },
 )
 
+test('uninstall leaves no Pod that waits for a word of a control plane', options, async () => {
+  const type = 'lightpath.cloud/Reachable'
+  const pods = '/api/v1/namespaces/shop/pods'
+  await server.ask('POST', pods.replace(/pods$/, 'serviceaccounts'), { metadata: { name: 'default' } })
+  const make = async (name: string, isGated: boolean, status?: 'True' | 'False') => {
+    const gates = isGated ? { readinessGates: [{ conditionType: type }] } : {}
+    await server.must('POST', pods, { metadata: { name }, spec: { containers: [{ name: 'a', image: 'a' }], ...gates } })
+    const conditions = [{ type: 'Ready', status: 'True' }, ...(status ? [{ type, status, reason: 'test' }] : [])]
+    await server.must('PATCH', `${pods}/${name}/status`, { status: { conditions } })
+  }
+  await make('excluded', true, 'False')
+  await make('told', false, 'False')
+  await make('new', true)
+  await make('reachable', true, 'True')
+  await make('plain', false)
+  assert.match((await uninstall('--yes')).stdout, /^ {2}said of 3 Pods that they can be reached$/m)
+  const { items } = await server.must('GET', pods)
+  const said = (items as Raw[]).map(({ metadata, status }) => {
+    const { conditions } = status as { conditions: readonly { type: string; status: string }[] }
+    return [metadata.name, conditions.find(one => one.type === type)?.status]
+  })
+  const expected = { excluded: 'True', told: 'True', new: 'True', reachable: 'True', plain: undefined }
+  assert.deepEqual(Object.fromEntries(said), expected)
+  assert.doesNotMatch((await uninstall('--yes')).stdout, /said of/)
+})
+
 test('uninstall can be repeated', options, async () => {
   const { code, stdout } = await uninstall('--yes')
   assert.equal(code, 0)
