@@ -11,6 +11,7 @@
  *   POST /fault?status=500        answers so from now on, on all paths but these two; `&percent=20`: that share of the requests
  *   POST /fault?delay=MS          answers after that time from now on, on the same paths
  *   POST /fault                   answers normally again
+ * What asks for an upgrade to websocket gets everything back as it comes, after the name and a colon.
  * tcp: its name and a line end on connecting, then everything back as it comes.
  * udp: its name, a space and the datagram.
  *
@@ -95,7 +96,13 @@ function titleCase(header: string): string {
 async function listen(): Promise<void> {
   for (const port of flags.http) {
     // Idle connections stay open, so that a test sees only what others close.
-    const server = createHttpServer({ keepAliveTimeout: 0 }, answer).listen(Number(port))
+    const shouldUpgradeCallback = ({ headers }: IncomingMessage) => headers.upgrade === 'websocket'
+    const server = createHttpServer({ keepAliveTimeout: 0, shouldUpgradeCallback }, answer).listen(Number(port))
+    server.on('upgrade', (_, socket) => {
+      socket.on('error', () => socket.destroy())
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n')
+      socket.on('data', (bytes: Buffer) => socket.write(`${flags.name}: ${bytes}`))
+    })
     await once(server, 'listening')
   }
   for (const port of flags.tcp) {

@@ -1,5 +1,11 @@
-/** grpc-js in a pod: `client.ts unary|streams ADDRESS COUNT`, all on one connection; prints a report as the Go program does. */
+/**
+ * grpc-js in a pod, all on one connection; prints a report as the Go program does:
+ *
+ *     client.ts unary|streams ADDRESS COUNT
+ *     client.ts idle ADDRESS SECONDS        a stream with two questions, and nothing for so long between them
+ */
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js'
 
 const [, , kind, address = '', count = '1'] = process.argv
@@ -36,5 +42,23 @@ const chat = () =>
     stream.write(nothing)
   })
 
-for (let i = 0; i < Number(count); i++) await (kind === 'streams' ? chat() : call())
+const idle = (seconds: number) =>
+  new Promise<void>(resolve => {
+    let isAskedAgain = false
+    const stream = client.makeBidiStreamRequest('/lab/Chat', asItIs, asItIs)
+    stream.on('data', (answer: Buffer) => {
+      add(null, answer)
+      if (isAskedAgain) return resolve()
+      isAskedAgain = true
+      void sleep(seconds * 1000).then(() => stream.write(nothing))
+    })
+    stream.once('error', (error: ServiceError) => {
+      add(error)
+      resolve()
+    })
+    stream.write(nothing)
+  })
+
+if (kind === 'idle') await idle(Number(count))
+else for (let i = 0; i < Number(count); i++) await (kind === 'streams' ? chat() : call())
 process.stdout.write(JSON.stringify(report), () => process.exit())

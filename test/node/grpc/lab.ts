@@ -72,7 +72,7 @@ export class GrpcLab {
     return (await this.start(from, command, address, ...flags)).report
   }
 
-  async node(from: Pod, command: 'unary' | 'streams', address: string, count: number): Promise<Report> {
+  async node(from: Pod, command: 'unary' | 'streams' | 'idle', address: string, count: number): Promise<Report> {
     const words = [nodeClient, command, address, `${count}`]
     return calls(await this.lab.network.processes.spawnIn(from.netns, process.execPath, words, this.#options())).report
   }
