@@ -6,7 +6,7 @@ import type { Socket } from 'node:net'
 import { dirname } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { hostPort } from '../net/address.ts'
-import { limitConnections, requestBounds, silenceMs } from './http/bounds.ts'
+import { limitConnections, requestBounds, type SharedBound, silenceMs } from './http/bounds.ts'
 import { Pace } from './http/pace.ts'
 import { createServer } from './http/plainhttp.ts'
 import { listen, listenUnix } from './http/unixsocket.ts'
@@ -44,12 +44,14 @@ export interface TcpAddress {
   readonly ipv6Only?: boolean
   /** The key and certificate for HTTPS, PEM. */
   readonly tls?: { readonly certificate: string; readonly key: string }
+  /** Beside the server's own bound of connections. */
+  readonly sharedBound?: SharedBound
 }
 
 /** @throws Error that names the address and why it cannot be listened on */
 export async function serveTcp(routes: Routes, where: TcpAddress, log: Log): Promise<HttpServer> {
-  const { address: host, port, ipv6Only, tls } = where
-  const server = await createHttpServer(routes, log, tls)
+  const { address: host, port, ipv6Only } = where
+  const server = await createHttpServer(routes, log, where)
   try {
     await listen(server, { host, port, ipv6Only })
   } catch (error) {
@@ -78,7 +80,11 @@ const mostInFlight = 8
 /** The length of a failed request's path in the log. */
 const longestPath = 256
 
-async function createHttpServer(routes: Routes, log: Log, tls?: TcpAddress['tls']): Promise<Server> {
+async function createHttpServer(
+  routes: Routes,
+  log: Log,
+  { tls, sharedBound }: Pick<TcpAddress, 'tls' | 'sharedBound'> = {},
+): Promise<Server> {
   const pace = new Pace()
   const inFlight = new WeakMap<Socket, number>()
   const handle = async (request: IncomingMessage, response: ServerResponse) => {
@@ -94,7 +100,7 @@ async function createHttpServer(routes: Routes, log: Log, tls?: TcpAddress['tls'
     ? (await import('node:https')).createServer({ ...requestBounds, cert: tls.certificate, key: tls.key }, handle)
     : createServer(requestBounds, handle)
   server.timeout = silenceMs
-  limitConnections(server)
+  limitConnections(server, undefined, sharedBound)
   return server
 }
 

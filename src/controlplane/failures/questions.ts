@@ -4,8 +4,8 @@
  * endpoints in question on a node, are judged again.
  */
 
-import { FairPlaces } from '../../exclusions/places.ts'
 import type { Sight } from '../../facts/failures.ts'
+import { FairPlaces } from '../../observe/rates/fairplaces.ts'
 import { Question, raisesQuestion } from './question.ts'
 import type { ReadyEndpoints } from './readyendpoints.ts'
 

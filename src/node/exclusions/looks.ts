@@ -4,8 +4,8 @@
  */
 
 import { isUnreachable } from '../../exclusions/observation.ts'
-import { FairPlaces } from '../../exclusions/places.ts'
 import type { Sight } from '../../facts/failures.ts'
+import { FairPlaces } from '../../observe/rates/fairplaces.ts'
 import type { Reached } from './connecting.ts'
 import { type Impression, impressionAfter } from './impression.ts'
 

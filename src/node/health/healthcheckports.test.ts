@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
-import { createServer } from 'node:net'
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
 import { test } from 'node:test'
 import { waitFor } from '../../lab/wait.ts'
 import { silentLog } from '../../sources/testing.ts'
@@ -68,4 +69,36 @@ test('a port that goes from one Service to another in one change is a problem of
   } finally {
     await ports.stop()
   }
+})
+
+test('connections to the ports of one namespace keep nobody from those of another', async t => {
+  const ports = new HealthCheckPorts({
+    families: ['IPv4'],
+    isHealthy: () => true,
+    onProblems: () => {},
+    log: silentLog,
+    mostConnections: 4,
+  })
+  t.after(() => ports.stop())
+  const [many, few] = [await freePort(), await freePort()]
+  const check = (namespace: string, port: number) =>
+    [{ namespace, name: 'b', family: 'IPv4', port, localEndpoints: 1 }] as const
+  ports.set('greedy/b', check('greedy', many))
+  ports.set('modest/b', check('modest', few))
+  ports.open()
+  const open = async (port: number) => {
+    const socket = connect({ port, host: '127.0.0.1', localAddress: '127.0.0.2' })
+    t.after(() => socket.destroy())
+    socket.on('error', () => {})
+    await Promise.race([once(socket, 'connect'), once(socket, 'close')]).catch(() => {})
+    return socket
+  }
+  for (const port of [many, few]) await waitFor('the port', 20_000, async () => !(await open(port)).destroyed)
+  const held = await Promise.all(Array.from({ length: 20 }, () => open(many)))
+  const areOpen = () => held.filter(({ closed }) => !closed).length
+  await waitFor('the bound', 20_000, () => areOpen() <= 4)
+  const other = await open(few)
+  other.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n')
+  const [answer] = await Promise.race([once(other, 'data'), once(other, 'close')])
+  assert.match(String(answer), /^HTTP\/1\.1 200 /)
 })

@@ -7,6 +7,7 @@
 import { networkInterfaces } from 'node:os'
 import { canonicalIp, type IpFamily } from '../../net/address.ts'
 import { contains } from '../../net/cidr.ts'
+import { Connections } from '../../observe/http/connections.ts'
 import { type Answer, type HttpServer, serveTcp } from '../../observe/http.ts'
 import type { Log } from '../../observe/log.ts'
 import type { HealthCheck } from '../../plan/endpoints/healthcheck.ts'
@@ -19,6 +20,10 @@ export interface HealthCheckPortsOptions {
   readonly isHealthy: () => boolean
   readonly onProblems: (origin: string, problems: readonly Problem[]) => void
   readonly log: Log
+  /**
+   * Of all Services together, since whoever may make Services has many ports. Each namespace has a share. Default 2048.
+   */
+  readonly mostConnections?: number
 }
 
 interface Opened {
@@ -36,6 +41,7 @@ export class HealthCheckPorts {
   readonly #wanted = new Map<string, readonly HealthCheck[]>()
   /** By origin of problems. */
   readonly #opened = new Map<string, Opened>()
+  readonly #connections: Connections
   #ranges: readonly string[] = Object.values(everyRange)
   #isOpen = false
   /** A port may go from one Service to another: opening waits for closing. */
@@ -43,6 +49,7 @@ export class HealthCheckPorts {
 
   constructor(options: HealthCheckPortsOptions) {
     this.#options = options
+    this.#connections = new Connections(options.mostConnections ?? 2048)
   }
 
   /** Replaces the health checks of a Service. */
@@ -95,7 +102,7 @@ export class HealthCheckPorts {
   }
 
   /** Listens on all addresses or on none. */
-  async #listen({ family, port }: HealthCheck, answer: () => Answer): Promise<HttpServer> {
+  async #listen({ namespace, family, port }: HealthCheck, answer: () => Answer): Promise<HttpServer> {
     await this.#closing
     const addresses = localAddresses(this.#ranges, family)
     if (addresses.length === 0) throw new Error(`no address of this node is in ${this.#ranges.join(', ')}`)
@@ -103,7 +110,13 @@ export class HealthCheckPorts {
     const stop = async () => void (await Promise.all(servers.map(server => server.stop())))
     try {
       for (const address of addresses) {
-        servers.push(await serveTcp({ '*': answer }, { address, port, ipv6Only: true }, this.#options.log))
+        const where = {
+          address,
+          port,
+          ipv6Only: true,
+          sharedBound: { connections: this.#connections, owner: namespace },
+        }
+        servers.push(await serveTcp({ '*': answer }, where, this.#options.log))
       }
     } catch (error) {
       await stop()

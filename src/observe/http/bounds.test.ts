@@ -6,9 +6,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
+import { waitFor } from '../../lab/wait.ts'
 import { silentLog } from '../../sources/testing.ts'
 import { serveTcp, serveUnix, text } from '../http.ts'
 import { limitConnections } from './bounds.ts'
+import { Connections } from './connections.ts'
 
 async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
@@ -53,22 +55,57 @@ test('a peer that opens many connections gets some, and others are answered', as
   assert.match(await answer(other), /^HTTP\/1\.1 200 /)
 })
 
-test('however many connections others hold, probes of this host are answered', async t => {
+/** A server that greets whom it takes. */
+async function greeter(
+  t: TestContext,
+  ...bounds: [Parameters<typeof limitConnections>[1], Parameters<typeof limitConnections>[2]?]
+) {
   const server = createServer().listen(0, '127.0.0.1')
   t.after(() => server.close())
   await once(server, 'listening')
-  limitConnections(server, { total: 8, perPeer: 4 })
-  server.on('connection', socket => socket.write('here'))
+  limitConnections(server, ...bounds)
+  server.on('connection', socket => socket.destroyed || socket.write('here'))
   const { port } = server.address() as AddressInfo
-  const said = async (localAddress: string) => {
+  return async (localAddress: string) => {
     const socket = await open(t, port, localAddress)
     const [end] = await Promise.race([once(socket, 'data'), once(socket, 'close')])
-    return String(end)
+    return { socket, said: String(end) }
   }
+}
+
+const areOpen = (all: readonly { readonly socket: Socket }[]) => all.filter(({ socket }) => !socket.closed).length
+
+test('however many connections others hold, probes of this host are answered', async t => {
+  const ask = await greeter(t, { total: 8, perPeer: 4 })
   const others = ['127.0.0.2', '127.0.0.3', '127.0.0.4'].flatMap(address => Array(4).fill(address))
-  const answers = await Promise.all(others.map(said))
-  assert.equal(answers.filter(answer => answer === 'here').length, 8)
-  assert.equal(await said('127.0.0.1'), 'here')
+  const all = await Promise.all(others.map(ask))
+  await waitFor('eight', 20_000, () => areOpen(all) === 8)
+  assert.equal((await ask('127.0.0.1')).said, 'here')
+})
+
+test('where all places are taken, who comes gets one of whoever has most', async t => {
+  const ask = await greeter(t, { total: 8, perPeer: 8 })
+  const held = await Promise.all(Array(8).fill('127.0.0.2').map(ask))
+  assert.equal(areOpen(held), 8)
+  assert.equal((await ask('127.0.0.3')).said, 'here')
+  await waitFor('one fewer', 20_000, () => areOpen(held) === 7)
+})
+
+test('servers may share a bound, of which each owner has a share, whoever connects', async t => {
+  const connections = new Connections(6)
+  const ports = await Promise.all(
+    ['greedy', 'greedy', 'modest'].map(owner => greeter(t, { total: 8, perPeer: 8 }, { connections, owner })),
+  )
+  const peers = ['127.0.0.2', '127.0.0.3', '127.0.0.4', '127.0.0.5']
+  const held = await Promise.all([...peers.map(ports[0]!), ...peers.map(ports[1]!)])
+  await waitFor('six', 20_000, () => areOpen(held) === 6)
+  const others = [await ports[2]!('127.0.0.2'), await ports[2]!('127.0.0.3')]
+  assert.deepEqual(
+    others.map(({ said }) => said),
+    ['here', 'here'],
+  )
+  await waitFor('four', 20_000, () => areOpen(held) === 4)
+  assert.equal(areOpen(others), 2)
 })
 
 test('large headers, and headers that never come, end the connection', async t => {

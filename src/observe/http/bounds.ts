@@ -2,6 +2,7 @@
 
 import type { ServerOptions } from 'node:http'
 import type { Server } from 'node:net'
+import { Connections } from './connections.ts'
 import { Shares } from './shares.ts'
 
 export const requestBounds = {
@@ -22,18 +23,30 @@ const mostConnections = { total: 1024, perPeer: 32 }
 /** The addresses from which the kubelet probes what is on the host's network. */
 const ownAddresses = new Set(['127.0.0.1', '::ffff:127.0.0.1', '::1'])
 
+/** Connections of several servers together, of which each owner's have a share. */
+export interface SharedBound {
+  readonly connections: Connections
+  readonly owner: string
+}
+
 /**
- * Closes connections beyond the bounds as they come. This host has connections of its own, which nobody else can take.
+ * Closes connections beyond the bounds as they come, or of whoever has most. This host has connections of its own, which
+ * nobody else can take.
  */
-export function limitConnections(server: Server, { total, perPeer } = mostConnections): void {
-  const others = new Shares(total, perPeer)
+export function limitConnections(server: Server, { total, perPeer } = mostConnections, shared?: SharedBound): void {
+  const all = new Connections(total)
+  const others = new Shares(Infinity, perPeer)
   const own = new Shares(perPeer, perPeer)
   server.on('connection', socket => {
     // Undefined for a Unix socket, whose directory decides who may come.
     const peer = socket.remoteAddress
     if (peer === undefined) return
-    const shares = ownAddresses.has(peer) ? own : others
-    if (shares.take(peer)) socket.once('close', () => shares.give(peer))
-    else socket.destroy()
+    const isOwn = ownAddresses.has(peer)
+    const shares = isOwn ? own : others
+    if (!shares.take(peer)) return void socket.destroy()
+    socket.once('close', () => shares.give(peer))
+    if (isOwn) return
+    all.admit(socket, peer)
+    if (!socket.destroyed) shared?.connections.admit(socket, shared.owner)
   })
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { FairPlaces } from './places.ts'
+import { FairPlaces } from './fairplaces.ts'
 
 const most = 8
 const anyEvents = fc.array(
