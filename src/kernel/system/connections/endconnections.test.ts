@@ -8,15 +8,16 @@ interface Ends {
   readonly own: string
   readonly peer: string
   readonly mark?: number
+  readonly transparent?: boolean
 }
 
 /** `10.0.0.1:80` */
-function isEnded({ own, peer, mark = 0 }: Ends, unwanted: Unwanted): boolean {
+function isEnded({ own, peer, mark = 0, transparent }: Ends, unwanted: Unwanted): boolean {
   const [local, remote] = [own, peer].map(text => {
     const [, ip = '', port] = /^(.*):(\d+)$/.exec(text) ?? []
     return { ip, port: Number(port) }
   })
-  return isUnwanted({ local: local!, remote: remote!, mark }, unwanted, envoy)
+  return isUnwanted({ local: local!, remote: remote!, mark, transparent }, unwanted, envoy)
 }
 
 test('connections of a client with Envoy end, and those of the node itself with that pod do not', () => {
@@ -44,4 +45,15 @@ test('connections that came by a VIP and port or a node port end, whoever the cl
   assert.ok(isEnded({ own: '172.30.0.1:30080', peer: '192.0.2.1:40000' }, { frontends }))
   assert.ok(!isEnded({ own: '10.96.0.1:81', peer: '10.1.0.1:40000' }, { frontends }))
   assert.ok(!isEnded({ own: '10.96.0.2:30080', peer: '10.1.0.1:40000' }, { frontends }))
+})
+
+test('connections of the node’s own processes go on, whatever external address and port a Service claims', () => {
+  const frontends = [
+    { ip: '172.30.0.1', port: 6443 },
+    { ip: '0.0.0.0', port: 30080 },
+  ]
+  for (const own of ['172.30.0.1:6443', '172.30.0.1:30080']) {
+    assert.ok(isEnded({ own, peer: '192.0.2.1:40000', transparent: true }, { frontends }))
+    assert.ok(!isEnded({ own, peer: '192.0.2.1:40000', transparent: false }, { frontends }))
+  }
 })

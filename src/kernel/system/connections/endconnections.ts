@@ -41,7 +41,7 @@ export function endConnections(unwanted: Unwanted, envoy: EnvoySockets): number 
 }
 
 export function isUnwanted(
-  { local, remote, mark = 0 }: Pick<TcpSocket, 'local' | 'remote' | 'mark'>,
+  { local, remote, mark = 0, transparent }: Pick<TcpSocket, 'local' | 'remote' | 'mark' | 'transparent'>,
   { clients, endpoints, frontends = [] }: Unwanted,
   { envoyMark, redirectPort, hasAddress }: EnvoySockets,
 ): boolean {
@@ -50,6 +50,8 @@ export function isUnwanted(
   // With the client's address as its source it is that client's, too.
   if ((mark & envoyMark) === envoyMark) return Boolean(endpoints?.has(peer) || clients?.has(own))
   if (clients?.has(peer) && (!isOwn || redirectPortsOf(redirectPort).includes(local.port))) return true
+  // An external address may be the node's own, where its processes have connections, too.
+  if (transparent === false) return false
   return frontends.some(({ ip, port }) => port === local.port && (ip === own || (isUnspecified(ip) && isOwn)))
 }
 
