@@ -2,10 +2,12 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { EndpointLoad } from '../../envoy/program/admin.ts'
 import { type Frontend, resourceNameOf } from '../../envoy/resources/frontend.ts'
+import { waitFor } from '../../lab/wait.ts'
 import { hostPort } from '../../net/address.ts'
 import { aPortState } from '../../plan/testing.ts'
 import { defaultSettings } from '../../services/settings/definitions.ts'
 import type { Settings } from '../../services/settings/settings.ts'
+import { aPort } from '../../services/testing.ts'
 import { Ejections } from './ejections.ts'
 
 const endpoints = ['10.0.0.1', '10.0.0.2', '10.0.0.3'].map(ip => ({ ip, port: 80 }))
@@ -91,4 +93,34 @@ test('Envoy is not asked about ports that hash clients, choose by latency, have 
     assert.equal(asked(), 0)
     tested.stop()
   }
+})
+
+test('ports of others that fail, however many there are, keep none from being compared', async () => {
+  const frontendOf = (id: string): Frontend => ({
+    ...aPortState({
+      id,
+      namespace: id.split('/')[0]!,
+      port: aPort({ port: Number(id.split('-')[1]) }),
+      endpoints: Array.from({ length: id.startsWith('greedy') ? 100 : 3 }, (_, n) => ({ ip: `10.0.0.${n}`, port: 80 })),
+    }),
+    layer: { wants: 'envoy', protocol: 'http', reason: 'test' },
+  })
+  const asked = new Set<string>()
+  const tested = new Ejections({
+    frontendOf,
+    lbPolicyOf: () => 'LEAST_REQUEST',
+    loads: async clusters => {
+      for (const cluster of clusters) asked.add(cluster)
+      return new Map(clusters.map(cluster => [cluster, new Map()]))
+    },
+    eject: () => undefined,
+    onEjection: () => undefined,
+    log: { warn: () => undefined },
+  })
+  for (let n = 1; n <= 30; n++) tested.failed(`greedy/port-${n}`)
+  tested.failed('modest/port-99')
+  await waitFor('an answer', 20_000, () => asked.size > 0)
+  tested.stop()
+  assert.ok(asked.has(resourceNameOf(frontendOf('modest/port-99'))))
+  assert.ok(asked.size <= 10, `${asked.size} ports of 100 endpoints`)
 })

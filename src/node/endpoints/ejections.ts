@@ -56,7 +56,7 @@ const intervalMs = 250
 const windowMs = 4000
 /** A Service port whose endpoints all fail alike is left alone for a while, twice as long each time. */
 const [firstRestMs, longestRestMs] = [1000, 60_000]
-/** How many endpoints Envoy is asked about at once. It writes a kilobyte for each. */
+/** How many endpoints Envoy is asked about at once. It writes a kilobyte for each. Namespaces share them. */
 const mostEndpoints = 1000
 
 export class Ejections {
@@ -76,10 +76,26 @@ export class Ejections {
     if (this.#suspects.has(id) || (this.#rests.get(id)?.until ?? 0) > performance.now()) return
     const frontend = this.#compared(id)
     if (!frontend) return
-    const suspects = [...this.#suspects.keys()].map(suspect => this.#options.frontendOf(suspect)?.endpoints.length ?? 0)
-    if (suspects.reduce((sum, count) => sum + count, frontend.endpoints.length) > mostEndpoints) return
+    if (!this.#makeRoomFor(frontend)) return
     this.#suspects.set(id, { since: 0, before: undefined })
     this.#timer ??= setTimeout(() => void this.#probe(), 0)
+  }
+
+  /** Where there is none, suspects of the namespace that has most endpoints among them give way, if it has more. */
+  #makeRoomFor({ namespace, endpoints }: Frontend): boolean {
+    const suspects = [...this.#suspects.keys()].flatMap(id => this.#options.frontendOf(id) ?? [])
+    let room = mostEndpoints - endpointsOf(suspects)
+    if (room >= endpoints.length) return true
+    const byNamespace = Map.groupBy(suspects, one => one.namespace)
+    const [most = []] = [...byNamespace.values()].sort((a, b) => endpointsOf(b) - endpointsOf(a))
+    const own = endpointsOf(byNamespace.get(namespace) ?? []) + endpoints.length
+    if (endpointsOf(most) <= own) return false
+    for (const { id, endpoints: freed } of most) {
+      if (room >= endpoints.length) break
+      this.#suspects.delete(id)
+      room += freed.length
+    }
+    return true
   }
 
   #compared(id: string): Frontend | undefined {
@@ -199,6 +215,10 @@ export class Ejections {
     const endpoints = [...(this.#ejections.get(id) ?? [])].filter(([, { isOver }]) => !isOver)
     this.#options.eject(id, new Set(endpoints.map(([endpoint]) => endpoint)))
   }
+}
+
+function endpointsOf(frontends: readonly Frontend[]): number {
+  return frontends.reduce((sum, { endpoints }) => sum + endpoints.length, 0)
 }
 
 interface LoadOfEndpoint extends Failures {
