@@ -17,6 +17,13 @@ describe('the ports that fill Envoy', () => {
   test('are ten at most', () => {
     assert.equal(heaviest(new Map(Array.from({ length: 100 }, (_, i) => [`port-${i}`, 1]))).length, 10)
   })
+
+  test('of connections that are spread over many ports, those of the namespace that has most count', () => {
+    const greedy = Array.from({ length: 1000 }, (_, n) => [`greedy-${n % 10}/port-${n}/http`, 60 + (n % 10)] as const)
+    const found = heaviest(new Map([['modest/web/http', 500], ...greedy]))
+    assert.equal(found.length, 10)
+    assert.ok(found.every(id => id.startsWith('greedy-9/')))
+  })
 })
 
 const connectionsOf = (byPort: Readonly<Record<string, number>>): EnvoyConnections => {
