@@ -86,10 +86,15 @@ export class ReadyEndpoints {
     return this.#nodes.podsIn(nodes)
   }
 
-  /** Those of each Service port that has the address. */
+  /**
+   * Those of each Service port that has the address, of its Pod's namespace: whoever may write slices may name anybody's
+   * Pods as the only endpoints of a Service.
+   */
   membersWith(ip: string): readonly Members[] {
+    const pod = this.#nodes.podOf(ip)
     const ports = this.#byAddress
       .get(ip)
+      .filter(({ namespace }) => namespace === (pod?.namespace ?? namespace))
       .flatMap(({ namespace, service, family, ports }) =>
         ports.map(({ protocol, name }) => ({ service: `${namespace}/${service}`, family, protocol, name })),
       )

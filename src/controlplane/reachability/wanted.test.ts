@@ -71,6 +71,13 @@ test('of Pods with the gate those that were excluded first are told of, as far a
   assert.deepEqual(said(ready, all).length, 2)
 })
 
+test('a Service of another namespace keeps no Pod ready, whose only endpoint it may be', () => {
+  const ready = clusterOf(5, { gated: 'containers ready' })
+  const all = [excluded('node', 'node4')]
+  ready.apply([put(aSlice([anEndpoint(ipOf(4))], { name: 'other-1', service: 'other', namespace: 'other' }))])
+  assert.deepEqual(said(ready, all), ['whoami/pod4 node4'])
+})
+
 test('of two families the same Pods are told of, and one that no Service uses keeps nobody ready', () => {
   const ready = new ReadyEndpoints()
   const all = [0, 1, 2, 3].map(i => ({ v4: ipOf(i), v6: `fd00::${9 - i}` }))
