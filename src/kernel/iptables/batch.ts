@@ -72,19 +72,24 @@ export function batchOf(
 
 /**
  * Renders texts for ipset, for iptables-restore of each family, and for ipset again. A port leaves the overlay before
- * it changes and enters it at the end; a port that has lost its endpoints is refused before its chain goes.
+ * it changes and enters it at the end; a port that has lost its endpoints is refused before its chain goes. Pods that are
+ * not known are kept from Envoy only while all known ones are in their set, or a packet between two members would end what
+ * those have open.
  */
 export function renderBatch({ added, removed, newMembers, oldMembers }: Batch, families: readonly Family[]) {
   const add = (members: readonly string[]) => members.map(member => `add ${member}\n`).join('')
   const remove = (members: readonly string[]) => members.map(member => `del ${member}\n`).join('')
   const isElse = (member: string) => !isOfOverlay(member)
+  const isStrict = (member: string) => member.startsWith('lightpath-strict')
+  const newOthers = Map.groupBy(newMembers.filter(isElse), isStrict)
+  const oldOthers = Map.groupBy(oldMembers.filter(isElse), isStrict)
   const rules = families.map(
     family => [family, renderChains(added.get(family) ?? [], removed.get(family) ?? [])] as const,
   )
   return {
-    first: remove(oldMembers.filter(isOfOverlay)) + add(newMembers.filter(isElse)),
+    first: remove(oldMembers.filter(isOfOverlay)) + add(newOthers.get(false) ?? []) + add(newOthers.get(true) ?? []),
     rules: new Map(rules),
-    last: remove(oldMembers.filter(isElse)) + add(newMembers.filter(isOfOverlay)),
+    last: remove(oldOthers.get(true) ?? []) + remove(oldOthers.get(false) ?? []) + add(newMembers.filter(isOfOverlay)),
   }
 }
 

@@ -71,6 +71,22 @@ test('cluster IPs and their ranges are in the sets where all of them are ours, a
   ])
 })
 
+test('at no member in between is a known pod taken for an unknown one', () => {
+  const families = ['IPv4', 'IPv6'] as const
+  const policies = { ...noPolicies, known: ['10.1.0.1', 'fd00:1::1', '10.1.0.2'] }
+  const [without, withPolicy] = [noPolicies, policies].map(policies =>
+    planNode({ policies, serviceRanges: [] }, { families, ownsClusterIPs: false }),
+  )
+  const members = new Members()
+  const apply = (before: PortRules | undefined, after: PortRules | undefined, text: 'first' | 'last') =>
+    renderBatch(batchOf([{ before, after }], members), ['ip', 'ip6'])
+      [text].trim()
+      .split('\n')
+  const areStrict = (lines: readonly string[]) => lines.map(line => /strict/.test(line))
+  assert.deepEqual(areStrict(apply(without, withPolicy, 'first')), [false, false, false, true, true, true, true])
+  assert.deepEqual(areStrict(apply(withPolicy, without, 'last')), [true, true, true, true, false, false, false])
+})
+
 /** Models the kernel: sets, chains and what leads to them. Refuses what iptables-restore and ipset would. */
 class Model {
   readonly members = new Set<string>()

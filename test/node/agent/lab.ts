@@ -214,6 +214,11 @@ export class AgentLab {
 
   /** `10.96.0.10 . 80` of each VIP:port that the kernel steers to Envoy. */
   async overlay(): Promise<string[]> {
+    if (this.#flags.includes('iptables')) {
+      const { stdout } = await this.on('ipset', ['save'])
+      const members = stdout.matchAll(/^add lightpath-(?:envoy|own)\d (\S+),tcp:(\d+)/gm)
+      return [...members].map(([, ip, port]) => `${ip} . ${port}`).sort()
+    }
     const sets = await Promise.all(
       ['ip', 'ip6'].flatMap(family =>
         ['envoy', 'envoy-own'].map(set => this.nft('list', 'set', family, 'lightpath', set)),
