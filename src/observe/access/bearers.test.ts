@@ -50,6 +50,25 @@ test('a token that was allowed stays so for an hour while the API server is away
   assert.equal((await bearers.verdict('good', 'a')).kind, 'unknown')
 })
 
+test('however many clients try tokens, one that was allowed is reviewed again', async () => {
+  let now = 0
+  const { create } = server({ good: { allowed: true } })
+  let isHeld = false
+  const bearers = new Bearers(
+    (path, object) => {
+      const isGuess = JSON.stringify(object).includes('guess')
+      return isHeld && isGuess ? new Promise(() => {}) : create(path, object)
+    },
+    metricsAccess,
+    { now: () => now },
+  )
+  await bearers.verdict('good', 'prometheus')
+  isHeld = true
+  for (let i = 0; i < 100; i++) void bearers.verdict(`guess ${i}`, `guesser ${i}`)
+  now = 2 * 60_000
+  assert.equal((await bearers.verdict('good', 'prometheus')).kind, 'allowed')
+})
+
 test('a client that tries many tokens keeps neither the API server nor others from being asked', async () => {
   const gate = Promise.withResolvers<void>()
   const { create, asked } = server({ good: { allowed: true } })

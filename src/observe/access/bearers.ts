@@ -42,7 +42,7 @@ const staleMs = 3600_000
 const patienceMs = 3000
 /** So many refused tokens are remembered, too. */
 const usualMostTokens = 256
-/** Tokens under review, in all and from one address. */
+/** Tokens under review, in all and from one address. Those that were allowed have as many places of their own. */
 const asking = { total: 8, perPeer: 2 }
 
 export interface Access {
@@ -67,7 +67,8 @@ export class Bearers {
   readonly #allowed = new Map<string, Known>()
   /** The same of tokens that are not allowed: whoever invents some displaces no others. */
   readonly #refused = new Map<string, Known>()
-  readonly #shares = new Shares(asking.total, asking.perPeer)
+  readonly #strangers = new Shares(asking.total, asking.perPeer)
+  readonly #acquaintances = new Shares(asking.total, asking.perPeer)
 
   constructor(create: Create, access: Access, options: BearersOptions = {}) {
     this.#create = create
@@ -82,7 +83,8 @@ export class Bearers {
     const known = this.#allowed.get(key) ?? this.#refused.get(key)
     const age = known ? this.#now() - known.at : Number.POSITIVE_INFINITY
     if (known && age < (known.verdict.kind === 'allowed' ? allowedMs : refusedMs)) return known.verdict
-    if (!this.#shares.take(peer)) return { kind: 'busy' }
+    const shares = known?.verdict.kind === 'allowed' ? this.#acquaintances : this.#strangers
+    if (!shares.take(peer)) return { kind: 'busy' }
     try {
       const verdict = await within(patienceMs, this.#ask(token))
       this.#keep(key, verdict)
@@ -90,7 +92,7 @@ export class Bearers {
     } catch {
       return known?.verdict.kind === 'allowed' && age < staleMs ? known.verdict : { kind: 'unknown' }
     } finally {
-      this.#shares.give(peer)
+      shares.give(peer)
     }
   }
 
