@@ -161,6 +161,34 @@ for (const { backend, skip } of backends)
       await cease(lab.node.netns)
     })
 
+    test('a policy for the egress of some ends nothing that others have open in Envoy, nor does its end', async () => {
+      const crowd = Array.from({ length: 5000 }, (_, n) => {
+        const pod = {
+          name: `crowd-${n}`,
+          node: 'node1',
+          ip: `10.99.${n >> 8}.${n & 255}`,
+          ip6: `fd00:99::${n.toString(16)}`,
+        }
+        return podManifest(pod, n === 0 ? { 'lightpath.cloud/proxy': 'disabled' } : {})
+      })
+      const untilExempt = (count: number) => lab.untilMetric('lightpath_redirect_exempt_pods', count)
+      lab.write('crowd', crowd)
+      await untilExempt(1)
+      const load = await lab.load(other, { url: urls[0]!, connections: 8, rate: 800 })
+      const inEnvoy = `src 10.96.9.1 and sport = :80 and dst ${other.ip}`
+      await lab.until('all in Envoy', async () => (await countOpen(lab.node, inEnvoy)) === 8)
+      for (let times = 0; times < 3; times++) {
+        lab.write('egress', [policy('Egress', 'restricted')])
+        await untilExempt(2)
+        lab.remove('egress')
+        await untilExempt(1)
+      }
+      const { errors, layers } = await load.stop()
+      assert.deepEqual([errors, Object.keys(layers)], [{}, ['envoy']])
+      lab.remove('crowd')
+      await untilExempt(0)
+    })
+
     test('a policy for egress that comes later holds at once, also for what is open in Envoy', async () => {
       const { stream, request } = await open(client)
       const others = await open(other)
