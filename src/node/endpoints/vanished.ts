@@ -15,10 +15,12 @@ import type { Frontend } from '../../envoy/resources/frontend.ts'
 import { listSilent, type Silence } from '../../kernel/netlink/silence.ts'
 import { destroyTcp, type TcpEnd } from '../../kernel/netlink/sockdiag.ts'
 import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
+import { countTcpTimeouts } from '../../kernel/system/connections/tcptimeouts.ts'
 import { hostPort } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
 import { isByRequest } from '../../services/settings/envoyprotocol.ts'
 import { PeriodicTask } from '../tasks/periodictask.ts'
+import { SilenceLooks } from './silencelooks.ts'
 
 export interface VanishedOptions {
   /** The mark of Envoy's own connections. */
@@ -42,6 +44,7 @@ const enoughProbes = 2
 export class VanishedEndpoints {
   readonly #options: VanishedOptions
   readonly #task = new PeriodicTask(async () => this.#probe())
+  readonly #looks = new SilenceLooks()
   #socket: NetlinkSocket | undefined
 
   constructor(options: VanishedOptions) {
@@ -78,12 +81,14 @@ export class VanishedEndpoints {
     this.#socket ??= new NetlinkSocket('sockDiag')
     const socket = this.#socket
     const { envoyMark, frontendsTo, onSilence, timesOut } = this.#options
+    const [now, timeouts] = [performance.now(), countTcpTimeouts()]
+    if (!this.#looks.isDue(now, timeouts)) return []
     const filter = { states: ['established'], mark: { value: envoyMark, mask: envoyMark } } as const
     const silent = listSilent(socket, filter).map(connection => ({
       connection,
       endpoint: nameOf(connection.remote),
     }))
-    if (silent.length === 0) return []
+    this.#looks.looked(now, timeouts, silent.length > 0)
     const endpoints = new Set(silent.map(({ endpoint }) => endpoint))
     for (const endpoint of endpoints) onSilence(endpoint)
     // Once for each: a node that is gone leaves many connections at once.
