@@ -102,6 +102,7 @@ bool envoy_dynamic_module_callback_access_logger_get_header_value(
 int64_t envoy_dynamic_module_callback_listener_filter_get_socket_fd(void *filter);
 /** The address that the client connected to. */
 bool envoy_dynamic_module_callback_listener_filter_get_local_address(void *filter, struct envoy_text *ip, uint32_t *port);
+bool envoy_dynamic_module_callback_listener_filter_get_remote_address(void *filter, struct envoy_text *ip, uint32_t *port);
 /** What has come so far, in on_data. */
 bool envoy_dynamic_module_callback_listener_filter_get_buffer_chunk(void *filter, struct envoy_text *chunk);
 /** Of the connection to be, for its access log. */

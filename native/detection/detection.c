@@ -3,8 +3,8 @@
  * FIN is there while a listener filter waits for bytes.
  *
  * A client that speaks first does so some microseconds after its handshake, so the filter waits for it in place, for five
- * milliseconds at most: nearly always all is known at once. A worker gives no more than a quarter of its time to that, so that who
- * connects and says nothing, be it thousands, holds up nobody: beyond it Envoy waits, for a second, with the reset as the risk.
+ * milliseconds at most: nearly always all is known at once. Who connects and says nothing, be it thousands, holds up nobody (patience.h):
+ * beyond that Envoy waits, for a second, with the reset as the risk.
  */
 
 /* For ppoll. */
@@ -21,6 +21,7 @@
 #include "../clock.h"
 #include "detect.h"
 #include "misnamed.h"
+#include "patience.h"
 #include "../module.h"
 
 /** Of a request's head, so that an Upgrade is seen. */
@@ -66,40 +67,51 @@ static int decide(void *filter, const char *bytes, size_t length) {
   return ENVOY_CONTINUE;
 }
 
-/** Nanoseconds: how long a worker waits for one client, and its share of the time that it has saved up, at most forty waits. */
-enum { PATIENCE = 5000000, SHARE = 4, MOST_SAVED = 40 * PATIENCE };
+static ssize_t peek(int socket, char *bytes, size_t size) { return recv(socket, bytes, size, MSG_PEEK | MSG_DONTWAIT); }
 
-/** Returns when bytes are there, the client's end, or the time for it is over. */
-static void await_bytes(int socket) {
-  static _Thread_local int64_t saved = MOST_SAVED, since;
-  int64_t began = (int64_t)clock_now();
-  if (since != 0) saved += (began - since) / SHARE;
-  if (saved > MOST_SAVED) saved = MOST_SAVED;
-  since = began;
-  if (saved < PATIENCE) return;
+static bool is_silent(ssize_t length) { return length < 0 && (errno == EAGAIN || errno == EINTR); }
+
+static int64_t wait_for(int socket, int64_t patience, int64_t began) {
   struct pollfd waited = {.fd = socket, .events = POLLIN};
-  struct timespec patience = {.tv_nsec = PATIENCE};
-  ppoll(&waited, 1, &patience, NULL);
-  saved -= (int64_t)clock_now() - began;
+  struct timespec most = {.tv_nsec = patience};
+  ppoll(&waited, 1, &most, NULL);
+  return (int64_t)clock_now() - began;
 }
 
-static ssize_t peek(int socket, char *bytes, size_t size) { return recv(socket, bytes, size, MSG_PEEK | MSG_DONTWAIT); }
+static struct envoy_text address_of(void *filter) {
+  struct envoy_text ip = {"", 0};
+  uint32_t port = 0;
+  envoy_dynamic_module_callback_listener_filter_get_remote_address(filter, &ip, &port);
+  return ip;
+}
+
+/** As `peek`, when something is there, the client's end as well, or the time for it is over. */
+static ssize_t await_bytes(void *filter, int socket, char *bytes, size_t size) {
+  struct envoy_text ip = address_of(filter);
+  int64_t waited = 0;
+  ssize_t length = peek(socket, bytes, size);
+  if (is_silent(length)) {
+    int64_t now = (int64_t)clock_now(), patience = patience_with(ip, now);
+    if (patience == 0) return length;
+    waited = wait_for(socket, patience, now);
+    length = peek(socket, bytes, size);
+  }
+  patience_learn(ip, !is_silent(length), waited);
+  return length;
+}
 
 int envoy_dynamic_module_on_listener_filter_on_accept(void *filter, void *in_module) {
   (void)in_module;
   int socket = (int)envoy_dynamic_module_callback_listener_filter_get_socket_fd(filter);
   char bytes[MOST_HEAD_BYTES];
-  ssize_t length = peek(socket, bytes, sizeof bytes);
-  if (length < 0 && errno == EAGAIN) {
-    await_bytes(socket);
-    length = peek(socket, bytes, sizeof bytes);
-  }
+  ssize_t length = await_bytes(filter, socket, bytes, sizeof bytes);
   if (length > 0) return decide(filter, bytes, (size_t)length);
-  return length < 0 && (errno == EAGAIN || errno == EINTR) ? ENVOY_STOP : ENVOY_CONTINUE;
+  return is_silent(length) ? ENVOY_STOP : ENVOY_CONTINUE;
 }
 
 int envoy_dynamic_module_on_listener_filter_on_data(void *filter, void *in_module, size_t length) {
   (void)in_module, (void)length;
+  patience_learn(address_of(filter), true, 0);
   struct envoy_text text;
   if (!envoy_dynamic_module_callback_listener_filter_get_buffer_chunk(filter, &text)) return ENVOY_STOP;
   return decide(filter, text.start, text.length);

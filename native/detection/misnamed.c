@@ -7,6 +7,7 @@
 #include "misnamed.h"
 
 #include "../clock.h"
+#include "slot.h"
 
 enum { MOST_A_SECOND = 20, MOST_OF_ADDRESS = 2, SLOTS = 256 };
 
@@ -22,18 +23,11 @@ static bool take(struct count *count, unsigned most, uint64_t second) {
   return true;
 }
 
-/** FNV-1a. Addresses that meet in a slot share it. */
-static uint32_t slot_of(struct envoy_text ip, uint32_t port) {
-  uint32_t hash = 2166136261u ^ port;
-  for (size_t i = 0; i < ip.length; i++) hash = (hash ^ (unsigned char)ip.start[i]) * 16777619u;
-  return (hash ^ hash >> 16) % SLOTS;
-}
-
 bool misnamed_may_report(enum misnamed_by kind, struct envoy_text ip, uint32_t port) {
   static _Thread_local struct {
     struct count all, of_address[SLOTS];
   } kinds[MISNAMED_KINDS];
   uint64_t second = clock_now() / 1000000000;
-  if (!take(&kinds[kind].of_address[slot_of(ip, port)], MOST_OF_ADDRESS, second)) return false;
+  if (!take(&kinds[kind].of_address[slot_of(ip, port) % SLOTS], MOST_OF_ADDRESS, second)) return false;
   return take(&kinds[kind].all, MOST_A_SECOND, second);
 }

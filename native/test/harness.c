@@ -186,6 +186,8 @@ void run_later(uint64_t ms);
 void test_detection(unsigned (*draw)(unsigned));
 /** In serverfirst.c. */
 void test_server_first(void);
+/** In patience.c. */
+void test_patience(void);
 
 static void run_posted(void) {
   run_later(1);
@@ -272,6 +274,7 @@ int main(int words, char **arguments) {
   unsigned long rounds = strtoul(arguments[2], NULL, 10);
   test_detection(draw);
   test_server_first();
+  test_patience();
   configurations[0] = envoy_dynamic_module_on_network_filter_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"", 0});
   configurations[1] = envoy_dynamic_module_on_network_filter_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"5", 1});
   assert(envoy_dynamic_module_on_network_filter_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"5s", 2}) == NULL);

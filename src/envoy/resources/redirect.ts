@@ -63,6 +63,8 @@ export function redirected(family: IpFamily, port: number, transparent = true) {
     transparent: transparent || undefined,
     // Accepted connections inherit it, whichever listener they go on to.
     tcpKeepalive,
+    // Between two of many that come at once a worker goes on with those that it has.
+    maxConnectionsToAcceptPerSocketEvent: 1,
     listenerFilters: [
       {
         name: 'envoy.filters.listener.original_dst',
