@@ -1,4 +1,7 @@
-/** What a steady client of one Service notices while another client holds thousands of idle connections to another Service. */
+/**
+ * What a steady client of one Service notices while another client holds thousands of idle connections to another
+ * Service, which has a pod of its own.
+ */
 
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -8,6 +11,7 @@ import { curl, startLoad } from '../../src/lab/clients.ts'
 import type { LoadReport } from '../../src/lab/load-report.ts'
 import type { Network } from '../../src/lab/network.ts'
 import { startPod } from '../../src/lab/pods.ts'
+import type { Child } from '../../src/lab/processes.ts'
 import { pause, waitFor } from '../../src/lab/wait.ts'
 import { serviceObjects, writeObjects } from '../lab/generate.ts'
 import { memoryOf } from '../lab/node.ts'
@@ -20,7 +24,8 @@ export interface FloodOptions {
   readonly seconds: number
 }
 
-const rate = 300
+/** So many connections that no request waits for a free one. */
+const steady = { connections: 64, rate: 300 }
 const warmMs = 1000
 const settleMs = 2000
 const limitMs = 120_000
@@ -40,38 +45,67 @@ export async function measureFlood(network: Network, { connections, seconds }: F
     const addresses = [`10.244.1.${host}`, `fd00:244:1::${host}`]
     return startPod(network, { name, node: node!.name, addresses, http: [8080], tcp: [], udp: [] })
   }
-  const [steady, flooder, web] = [await start('steady', 201), await start('flooder', 202), await start('web', 203)]
-  const endpoints = [{ ip: web.ip, port: 8080 }]
-  const objects = Object.entries(vips).map(([name, vip]) => serviceObjects(name, 'http', vip, endpoints))
+  const clients = {
+    load: await start('steady', 201),
+    floor: await start('floor', 202),
+    flood: await start('flooder', 203),
+  }
+  const servers = { steady: await start('web', 204), flooded: await start('flooded', 205) }
+  const objects = (['steady', 'flooded'] as const).map(name =>
+    serviceObjects(name, 'http', vips[name], [{ ip: servers[name].ip, port: 8080 }]),
+  )
   // Both are in one namespace, which the first brings along.
   const items = objects.flatMap((its, index) => its.slice(Math.min(index, 1)))
   const file = join(sourceOf(network, node!), 'flood.json')
   writeObjects(file, items)
   for (const vip of Object.values(vips)) {
     await waitFor(`${vip} in Envoy`, limitMs, async () => {
-      const { stdout } = await curl(steady, ['-o', '/dev/null', '--write-out', '%header{x-layer}', `http://${vip}/`])
+      const { stdout } = await curl(clients.load, [
+        '-o',
+        '/dev/null',
+        '--write-out',
+        '%header{x-layer}',
+        `http://${vip}/`,
+      ])
       return stdout === 'envoy'
     })
   }
-  const startSteady = () => startLoad(network, steady, { url: `http://${vips.steady}/`, connections: 64, rate })
-  const load = async () => {
-    const running = await startSteady()
-    await pause(seconds * 1000)
-    return running.stop()
+  const during = async (what: () => Promise<unknown>): Promise<Phase> => {
+    const load = await startLoad(network, clients.load, { url: `http://${vips.steady}/`, ...steady })
+    const floor = await startLoad(network, clients.floor, { url: `http://${servers.steady.ip}:8080/`, ...steady })
+    await what()
+    return { load: await load.stop(), floor: await floor.stop() }
   }
-  const rest = await load()
+  const whole = () => pause(seconds * 1000)
+  const rest = await during(whole)
   const args = [client, vips.flooded, '80', String(Math.min(connections, mostConnections()))]
-  const running = await startSteady()
-  await pause(warmMs)
-  const flood = await network.processes.spawnIn(flooder.netns, process.execPath, args, { pipeStdout: true })
-  const [held] = (await once(flood.stdout!, 'data')) as [Buffer]
-  // The client has them all before Envoy does.
-  await pause(settleMs)
-  const coming = await running.stop()
-  const attacked = await load()
+  let flood: Child | undefined
+  let held = 0
+  const coming = await during(async () => {
+    await pause(warmMs)
+    flood = await network.processes.spawnIn(clients.flood.netns, process.execPath, args, { pipeStdout: true })
+    const [count] = (await once(flood.stdout!, 'data')) as [Buffer]
+    held = Number(count.toString())
+    // The client has them all before Envoy does.
+    await pause(settleMs)
+  })
+  const attacked = await during(whole)
   const { rss } = memoryOf(fleet.envoy)
-  await flood.stop()
-  return report({ rest, coming, attacked }, { held: Number(held.toString()), rss, seconds })
+  await flood!.stop()
+  return report({ rest, coming, attacked }, { held, rss, seconds })
+}
+
+interface Phase {
+  readonly load: LoadReport
+  /** The same requests to the address of the Service's pod: what the machine itself costs them. */
+  readonly floor: LoadReport
+}
+
+interface Phases {
+  readonly rest: Phase
+  /** While the flood's connections come. */
+  readonly coming: Phase
+  readonly attacked: Phase
 }
 
 interface Found {
@@ -80,34 +114,39 @@ interface Found {
   readonly seconds: number
 }
 
-interface Loads {
-  readonly rest: LoadReport
-  /** While the flood's connections come. */
-  readonly coming: LoadReport
-  readonly attacked: LoadReport
-}
-
-function report({ rest, coming, attacked }: Loads, { held, rss, seconds }: Found): Report {
-  const latency = (load: LoadReport, which: 'p50' | 'p99') => load.latencyMs?.[which] ?? Number.NaN
-  const row = (what: string, which: 'p50' | 'p99', aims: (ratio: number) => string) => {
-    const [at, first, under] = [rest, coming, attacked].map(load => latency(load, which)) as [number, number, number]
-    const ratio = under / at
-    return [what, `${figure(at)} ms`, `${figure(first)} ms`, `${figure(under)} ms`, figure(ratio), aims(ratio)]
+function report({ rest, coming, attacked }: Phases, { held, rss, seconds }: Found): Report {
+  const row = (what: string, to: keyof Phase, which: 'p50' | 'p99', aims: (ratios: readonly number[]) => string) => {
+    const [at, ...under] = [rest, coming, attacked].map(phase => phase[to].latencyMs?.[which] ?? Number.NaN)
+    const ratios = under.map(ms => ms / at!)
+    return [
+      what,
+      `${figure(at!)} ms`,
+      ...under.flatMap((ms, index) => [`${figure(ms)} ms`, figure(ratios[index]!)]),
+      aims(ratios),
+    ]
   }
-  const failed = ({ requests, ok }: LoadReport) => requests - ok
+  const none = () => ''
+  const failed = ({ load: { requests, ok } }: Phase) => requests - ok
   return {
-    title: `Flood: ${rate} requests a second to one Service beside ${held.toLocaleString('en')} idle connections to another`,
-    header: ['', 'at rest', 'while they come', 'beside them', 'ratio', 'aim'],
+    title: `Flood: ${steady.rate} requests a second to one Service beside ${held.toLocaleString('en')} idle connections to another`,
+    header: ['', 'at rest', 'while they come', 'ratio', 'beside them', 'ratio', 'aim'],
     rows: [
-      row('request, p50', 'p50', () => ''),
-      row('  p99', 'p99', ratio => aim('ratio ≤ 2', ratio <= 2)),
+      row('request, p50', 'load', 'p50', none),
+      row('  p99', 'load', 'p99', ratios =>
+        aim(
+          'ratios ≤ 2',
+          ratios.every(ratio => ratio <= 2),
+        ),
+      ),
+      row("  to its pod's address, p50", 'floor', 'p50', none),
+      row('  p99', 'floor', 'p99', none),
       [
         '  failed',
-        ...[rest, coming, attacked].map(load => String(failed(load))),
-        '',
+        String(failed(rest)),
+        ...[coming, attacked].flatMap(phase => [String(failed(phase)), '']),
         aim('0', failed(coming) + failed(attacked) === 0),
       ],
-      ['Envoy memory (RSS)', '', '', `${figure(rss)} MB`, '', ''],
+      ['Envoy memory (RSS)', '', '', '', `${figure(rss)} MB`, '', ''],
     ],
     notes: [
       `${seconds} s at rest and beside them; the connections are what an Envoy takes that may open as many files as this run (ulimit -n)`,
