@@ -5,6 +5,7 @@ import type { Experiment } from '../runner/experiment.ts'
 import { serving } from './controlplane/serving.ts'
 import { chaos } from './requests/chaos.ts'
 import { datapath } from './requests/datapath.ts'
+import { deadNode } from './requests/dead-node.ts'
 import { errors } from './requests/errors.ts'
 import { graph } from './requests/graph.ts'
 import { keepAlive } from './requests/keep-alive.ts'
@@ -30,6 +31,7 @@ const experiments: readonly Experiment[] = [
   latency,
   keepAlive,
   chaos,
+  deadNode,
   sizes,
   whoami,
   datapath,

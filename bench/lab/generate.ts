@@ -150,6 +150,7 @@ interface SliceEndpoint {
   readonly ip: string
   readonly port: number
   readonly terminating?: boolean
+  readonly nodeName?: string
   /** Where it is, and whose clients are to use it. */
   readonly zone?: string
 }
@@ -163,8 +164,9 @@ export function serviceObjects(
   settings: Readonly<Record<string, string>> = {},
 ): readonly object[] {
   const port = { name: portName, port: endpoints[0]!.port }
-  const all = endpoints.map(({ ip, zone, terminating = false }, index) => ({
+  const all = endpoints.map(({ ip, zone, nodeName, terminating = false }, index) => ({
     addresses: [ip],
+    ...(nodeName === undefined ? {} : { nodeName }),
     ...(zone === undefined ? {} : { zone, hints: { forZones: [{ name: zone }] } }),
     conditions: { ready: !terminating, serving: true, terminating },
     targetRef: { kind: 'Pod', namespace: 'bench', name: `${name}-${index}` },
