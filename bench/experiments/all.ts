@@ -7,6 +7,7 @@ import { chaos } from './requests/chaos.ts'
 import { datapath } from './requests/datapath.ts'
 import { deadNode } from './requests/dead-node.ts'
 import { errors } from './requests/errors.ts'
+import { falseExclusions, falseExclusionsExperiment } from './requests/false-exclusions.ts'
 import { graph } from './requests/graph.ts'
 import { keepAlive } from './requests/keep-alive.ts'
 import { latency } from './requests/latency.ts'
@@ -32,6 +33,7 @@ const experiments: readonly Experiment[] = [
   keepAlive,
   chaos,
   deadNode,
+  falseExclusions,
   sizes,
   whoami,
   datapath,
@@ -47,7 +49,7 @@ const experiments: readonly Experiment[] = [
 
 export const experimentNames: readonly string[] = [...experiments.map(({ name }) => name), ...worstShapes]
 
-/** Also one such as `1000x10`: so many Services of so many endpoints. */
+/** Also one such as `1000x10`: so many Services of so many endpoints; or `false-exclusions-60m`: for so many minutes. */
 export function findExperiment(name: string): Experiment | undefined {
-  return experiments.find(one => one.name === name) ?? shapeExperiment(name)
+  return experiments.find(one => one.name === name) ?? falseExclusionsExperiment(name) ?? shapeExperiment(name)
 }

@@ -24,7 +24,7 @@ const port = 8080
 const limitMs = 120_000
 
 /** A pod that may be an endpoint. */
-interface Endpoint {
+export interface Endpoint {
   readonly pod: Pod
   readonly server: Child
 }
@@ -91,6 +91,12 @@ export class FailureLab {
     return { pod: pod!, server: await startBenchServer(this.bed.network, pod!, { delay: '1ms' }) }
   }
 
+  /** With its Pod. */
+  async removeEndpoint({ pod: { name } }: Endpoint): Promise<void> {
+    await this.bed.plane.ask('DELETE', `/api/v1/namespaces/bench/pods/${name}?gracePeriodSeconds=0`)
+    await this.bed.network.removePod(name)
+  }
+
   /** A Service for clients behind this variant's proxy, once they are answered. */
   async addService(id: VariantId, name: string, endpoints: readonly Endpoint[]): Promise<Frontend> {
     const portName = variant(id).layer === 'envoy' ? 'http' : 'raw'
@@ -117,6 +123,13 @@ export class FailureLab {
   async drop(isDropped: boolean): Promise<void> {
     const chains = ['input', 'output', 'forward'].map(hook => `${chain(hook)} policy drop; }`)
     await this.#lossTable(this.dead, isDropped ? chains : undefined)
+  }
+
+  /** So many packets of a hundred are lost between any two nodes, in either direction. */
+  async lose(percent: number): Promise<void> {
+    const rule = `oifname "eth0" numgen random mod 100 < ${percent} drop;`
+    const lossy = `chain postrouting { type filter hook postrouting priority 400; ${rule} }`
+    for (const node of this.bed.network.nodes) await this.#lossTable(node, percent > 0 ? [lossy] : undefined)
   }
 
   /** What the control planes have excluded since the last call, each for itself. */
