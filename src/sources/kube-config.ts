@@ -8,10 +8,19 @@ import { homedir } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import { KubeConfig } from '@kubernetes/client-node'
 import { parse } from 'yaml'
+import { hostPort } from '../net/address.ts'
 import { rawList, rawObject } from '../text/raw.ts'
 
+/** So the library names the cluster of a pod's service account. */
+const inCluster = 'inCluster'
 /** The files where kubectl and pods find credentials by default. */
 const usualFiles = () => [join(homedir(), '.kube/config'), '/var/run/secrets/kubernetes.io/serviceaccount/token']
+
+/**
+ * A pod that is not to use the Service of the API server has the address in files `host` and `port` here, beside its
+ * service account (deploy/components/kube-proxy-free).
+ */
+const addressDirectory = '/etc/lightpath/api-server'
 
 /**
  * Reads this file, or what kubectl and pods find: KUBECONFIG, ~/.kube/config, the pod's service account.
@@ -26,6 +35,15 @@ export function loadKubeConfig(file: string | undefined): KubeConfig {
   }
   if (!named || (file === undefined && named.includes(delimiter))) config.loadFromDefault()
   else loadFile(config, named)
+  return atAddress(config, addressDirectory)
+}
+
+/** Of a pod's service account: with the address that this directory has, if it has one. */
+export function atAddress(config: KubeConfig, directory: string): KubeConfig {
+  const read = (name: string) => readFileSync(join(directory, name), 'utf8').trim()
+  if (!existsSync(join(directory, 'host'))) return config
+  const server = `https://${hostPort(read('host'), Number(read('port')))}`
+  config.clusters = config.clusters.map(one => (one.name === inCluster ? { ...one, server } : one))
   return config
 }
 

@@ -13,6 +13,8 @@ interface Container {
   readonly image: string
   readonly imagePullPolicy: string
   readonly ports?: readonly unknown[]
+  readonly env?: readonly { readonly name: string; readonly valueFrom?: { readonly fieldRef?: object } }[]
+  readonly envFrom?: readonly unknown[]
   readonly resources?: Readonly<Partial<Record<'requests' | 'limits', Readonly<Record<string, string>>>>>
   readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[]
   readonly securityContext: {
@@ -153,6 +155,19 @@ test(
     for (const { volumeMounts, securityContext } of proxy.initContainers!) {
       assert.ok(volumeMounts?.some(({ mountPath }) => mountPath === directory))
       assert.deepEqual(securityContext.capabilities, { drop: ['ALL'] })
+    }
+  },
+)
+
+test(
+  'a container can be started again without the API server, which kubelets ask for an environment',
+  options,
+  async () => {
+    for (const { name, spec } of await pods()) {
+      for (const { env = [], envFrom = [] } of spec.containers) {
+        const asked = env.filter(({ valueFrom }) => valueFrom && !valueFrom.fieldRef)
+        assert.deepEqual([...asked, ...envFrom], [], name)
+      }
     }
   },
 )
