@@ -5,6 +5,7 @@
 
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { promisify } from 'node:util'
@@ -54,6 +55,12 @@ export class Load {
   }
 }
 
+/** As a kustomization names it. */
+export interface Image {
+  readonly name: string
+  readonly newTag: string
+}
+
 export class Nodes {
   readonly #cluster: string
   readonly #processes: ChildProcess[] = []
@@ -77,25 +84,25 @@ export class Nodes {
     return Nodes.#create('nftables', cluster => cluster.deploy('up', 'labelled', ...parts), network)
   }
 
-  /** A cluster of so many nodes, on which `deploy` installs Lightpath. */
-  static of(count: number, deploy: (cluster: Nodes) => Promise<void>): Promise<Nodes> {
-    return Nodes.#create('nftables', deploy, 'routed', count)
+  /** The same by the Helm chart, with such values. */
+  static charted(...values: readonly string[]): Promise<Nodes> {
+    return Nodes.#create('nftables', cluster => cluster.#installChart(values))
   }
 
-  /** The same by the Helm chart. */
-  static charted(): Promise<Nodes> {
-    return Nodes.#create('nftables', cluster => cluster.#installChart())
+  /** A cluster of so many nodes in so many zones, on which `deploy` installs Lightpath. */
+  static zoned(count: number, zones: number, deploy: (cluster: Nodes) => Promise<void>): Promise<Nodes> {
+    return Nodes.#create('nftables', deploy, 'routed', ['--nodes', String(count), '--zones', String(zones)])
   }
 
   static async #create(
     kubeProxy: string,
     start: (cluster: Nodes) => Promise<void>,
     network: 'routed' | 'bridged' = 'routed',
-    count = nodes.length,
+    size: readonly string[] = [],
   ): Promise<Nodes> {
     const cluster = new Nodes(`lightpath-test-${process.pid}`)
     try {
-      await cluster.hack('up', '--kube-proxy', kubeProxy, '--network', network, '--nodes', String(count))
+      await cluster.hack('up', '--kube-proxy', kubeProxy, '--network', network, ...size)
       await start(cluster)
       await cluster.kubectl('apply', '-f', join(root, 'hack/ci/test-deploy.yaml'))
       for (const workload of ['deployment/whoami', 'daemonset/client']) await cluster.rolledOut(workload)
@@ -125,15 +132,24 @@ export class Nodes {
     await run(join(root, 'hack/deploy'), args, { env: this.env })
   }
 
-  async #installChart(): Promise<void> {
+  /** Puts the images onto every node. */
+  async loadImages(): Promise<readonly Image[]> {
     const { stdout } = await run(join(root, 'images/build'), { env: this.env })
-    const images = stdout
-      .trim()
-      .split('\n')
-      .map(line => line.split(' ') as [image: string, archive: string])
-    for (const [, archive] of images) await this.hack('load', archive)
-    const [agent, proxy] = images.map(([image]) => image.split(':')[1]!)
-    const values = ['--set', `images.agent.tag=${agent},images.proxy.tag=${proxy}`]
+    const lines = stdout.trim().split('\n')
+    return await Promise.all(
+      lines.map(async line => {
+        const [image, archive] = line.split(' ') as [string, string]
+        await this.hack('load', archive)
+        const [name, newTag] = image.split(':') as [string, string]
+        return { name, newTag }
+      }),
+    )
+  }
+
+  async #installChart(given: readonly string[]): Promise<void> {
+    const [agent, proxy] = (await this.loadImages()).map(({ newTag }) => newTag)
+    const images = [`images.agent.tag=${agent}`, `images.proxy.tag=${proxy}`]
+    const values = [...images, ...given].flatMap(value => ['--set', value])
     const release = ['lightpath', join(root, 'deploy/chart'), '--namespace', 'lightpath-system', '--create-namespace']
     const wait = ['--wait', '--timeout', '180s']
     await this.hack('control', join(programs, 'helm'), 'install', ...release, ...values, ...wait)
@@ -187,8 +203,7 @@ export class Nodes {
 
   /** Load on a URL from the pod `client` of a node, with the arguments of the load client; ends by `end`. */
   async load(node: number, url: string, ...args: readonly string[]): Promise<Load> {
-    const pid = await this.#processOf(await this.#clientPod(node))
-    const inPod = ['--net', '--target', pid, process.execPath, loadClient, '--url', url, ...args]
+    const inPod = [await this.clientNetwork(node), process.execPath, loadClient, '--url', url, ...args]
     const client = spawn('nsenter', inPod, { stdio: ['ignore', 'pipe', 'inherit'] })
     this.#processes.push(client)
     const load = new Load(client)
@@ -235,20 +250,27 @@ export class Nodes {
     return (await this.kubectl('get', 'pods', ...selector, '-o', 'name')).trim()
   }
 
-  /** Any process of a pod: all share its network namespace. */
-  async #processOf(pod: string): Promise<string> {
-    const uid = await this.kubectl('get', pod, '-o', 'jsonpath={.metadata.uid}')
-    const found = await run('find', [
-      '/sys/fs/cgroup',
-      '-path',
-      `*/pod${uid}/*/cgroup.procs`,
-      '-exec',
-      'cat',
-      '{}',
-      '+',
-    ])
-    return found.stdout.split('\n')[0]!
+  /** For what is run in the network of the pod `client` of a node, by nsenter. */
+  async clientNetwork(node: number): Promise<string> {
+    const uid = await this.kubectl('get', await this.#clientPod(node), '-o', 'jsonpath={.metadata.uid}')
+    const [any] = await processesOf(uid)
+    return `--net=/proc/${any}/ns/net`
   }
+}
+
+/** Kills what runs in a pod, which its kubelet starts again, with an API server or without. @param uid of the pod */
+export async function crash(uid: string): Promise<void> {
+  const pids = await processesOf(uid)
+  const names = await Promise.all(pids.map(pid => readFile(`/proc/${pid}/comm`, 'utf8').catch(() => '')))
+  // `pause` holds the pod's network. With its first process a container's others end, too.
+  const ours = pids.filter((_, i) => names[i]!.trim() !== 'pause')
+  await run('kill', ['-KILL', ...ours]).catch(() => undefined)
+}
+
+async function processesOf(uid: string): Promise<readonly string[]> {
+  const files = ['/sys/fs/cgroup', '-path', `*/pod${uid}/*/cgroup.procs`]
+  const { stdout } = await run('find', [...files, '-exec', 'cat', '{}', '+'])
+  return [...new Set(stdout.trim().split('\n'))]
 }
 
 /** Rejects when the process ends. */

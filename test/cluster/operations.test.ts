@@ -35,8 +35,8 @@ const notRun: Readonly<Record<string, string>> = {
   '# kustomization.yaml': 'no command; webhook/opa.test.ts, deploy-manifests.test.ts',
   "make k8s-up CLUSTER='--nodes 3": 'other clusters than the one that is up; this test uses each of these commands',
   'SERVICE PORT ': 'what verify prints; verify.test.ts',
-  'kubectl get pod NAME -o jsonpath': 'a cluster with a control plane; deploy/exclusions.test.ts asks for the same',
-  'kubectl label namespace shop lightpath.cloud/reachability-gate': 'the same cluster; deploy/exclusions.test.ts',
+  'kubectl get pod NAME -o jsonpath': 'a cluster with a control plane; controlplane/deadnode.ts asks for the same',
+  'kubectl label namespace shop lightpath.cloud/reachability-gate': 'the same cluster; controlplane/deadnode.ts',
 }
 
 describe('the commands of the documentation', { skip }, () => {

@@ -4,14 +4,18 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { noHelm, programs } from '../apiserver.ts'
+import { untilNear } from '../controlplane/facts-source.ts'
 import { eventually, isRoot, Nodes, nodes } from '../nodes.ts'
 
+/** Each node is one (hack/cluster). */
+const zoneOf = (node: number) => `zone-${node}`
 const skip = isRoot ? (noHelm ?? false) : 'needs root'
 
 describe('the Helm chart', { skip }, () => {
   let cluster: Nodes
   before(async () => {
-    cluster = await Nodes.charted()
+    const zones = nodes.map(zoneOf).join()
+    cluster = await Nodes.charted('controlPlane.enabled=true', `controlPlane.zones={${zones}}`)
   })
   after(() => cluster?.down())
 
@@ -23,6 +27,9 @@ describe('the Helm chart', { skip }, () => {
         assert.match(answer, /X-Envoy-Attempt-Count: 1/i)
       }))
   }
+
+  test('has agents read from the control plane of their own zone', () =>
+    untilNear(cluster, nodes, (node, replica) => node === replica))
 
   test('prints notes whose commands work as they stand there', async () => {
     const of = ['get', 'notes', 'lightpath', '--namespace', 'lightpath-system']

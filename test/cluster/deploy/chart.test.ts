@@ -17,7 +17,7 @@ import {
   noKubectl,
   programs,
 } from '../apiserver.ts'
-import { kubectl, render, renderFiles } from './kustomize.ts'
+import { filesOfZones, kubectl, objectsOf, render, withFiles } from './kustomize.ts'
 
 interface KubernetesObject {
   readonly kind: string
@@ -101,18 +101,7 @@ for (const [values, components] of [
 }
 
 test('with control planes for each zone the chart makes what docs/scale.md does with Kustomize', options, async () => {
-  const text = readFileSync(join(chart, '../../docs/scale.md'), 'utf8')
-  const files = [...text.matchAll(/^ {4}# (\S*kustomization\.yaml)\n((?: {4}.*\n|\n)+)/gm)]
-  const [main, zone] = files.map(([, , content]) => content!.replaceAll(/^ {4}/gm, ''))
-  assert.deepEqual(
-    files.map(([, name]) => name),
-    ['kustomization.yaml', 'zone-a/kustomization.yaml'],
-  )
-  const wanted = await renderFiles({
-    'kustomization.yaml': main!,
-    'zone-a/kustomization.yaml': zone!,
-    'zone-b/kustomization.yaml': zone!.replaceAll(/(: -?)a(?=[}\n])/g, '$1b'),
-  })
+  const wanted = await withFiles(await filesOfZones(['a', 'b']), objectsOf)
   const values = await template('controlPlane.enabled=true', 'controlPlane.zones={a,b}')
   assert.deepEqual(comparable(values), comparable(wanted as unknown as readonly KubernetesObject[]))
 })
