@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -66,6 +67,8 @@ type fleetClient struct {
 
 const (
 	factsPath = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+	// As src/sources/controlplane/stream.ts has it.
+	acceptTime = 15 * time.Second
 	// As src/sources/watch/backoff.ts has it.
 	shortestPause = 200 * time.Millisecond
 	longestPause  = 30 * time.Second
@@ -143,7 +146,10 @@ func (client *fleetClient) stream() error {
 	defer transport.CloseIdleConnections()
 	body, requests := io.Pipe()
 	defer requests.Close()
-	request, err := http.NewRequest(http.MethodPost, "https://"+client.address+factsPath, body)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	accepting := time.AfterFunc(acceptTime, cancel)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+client.address+factsPath, body)
 	if err != nil {
 		return err
 	}
@@ -157,6 +163,7 @@ func (client *fleetClient) stream() error {
 	if err != nil {
 		return err
 	}
+	accepting.Stop()
 	defer response.Body.Close()
 	if response.Header.Get("Lightpath-Facts-Format") == "" {
 		return errors.New(response.Header.Get("Grpc-Message"))

@@ -19,7 +19,7 @@ export interface Refusal {
 export type Identity = { readonly node: string | undefined } | Refusal
 
 /** How long an agent waits while too many tokens are looked at: less than it takes an agent to go elsewhere. */
-const busyMs = 2000
+const busyMs = 10_000
 const busyPauseMs = 200
 
 /** Resolves when the API server has said something, or does not within a few seconds. */

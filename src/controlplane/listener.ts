@@ -21,18 +21,20 @@ export interface ListenerOptions {
   /** Undefined to serve without TLS. */
   readonly certificates?: Certificates
   readonly log: Log
-  /** How long a client may take for TLS, and again to close a connection that was ended. Default: 5 s. */
+  /** How long a client may take for TLS (default: 15 s), and again to close a connection that was ended (5 s). */
   readonly patienceMs?: number
 }
 
 const lookMs = 30_000
-const usualPatienceMs = 5000
+/** As long as an agent waits, which tries again then: what both have done would be done in vain. */
+const usualHandshakeMs = 15_000
+const usualEndMs = 5000
 /** The agents of a node share its address; one has a connection, and another while it restarts. */
 const mostConnections = { total: 4096, perPeer: 16 }
 
 /** Rejects where the address is taken or there is no certificate. */
 export async function listenForAgents(options: ListenerOptions, take: (connection: Socket) => void): Promise<Listener> {
-  const { address, certificates, log, patienceMs = usualPatienceMs } = options
+  const { address, certificates, log, patienceMs } = options
   const connections = new Map<string, Socket>()
   const takeOne = (connection: Socket) => {
     const peer = `${connection.remoteAddress}:${connection.remotePort}`
@@ -40,7 +42,7 @@ export async function listenForAgents(options: ListenerOptions, take: (connectio
     connection.once('close', () => connections.delete(peer))
     // A client that does not end its side would keep its share of connections.
     connection.once('finish', () => {
-      const timer = setTimeout(() => connection.destroy(), patienceMs)
+      const timer = setTimeout(() => connection.destroy(), patienceMs ?? usualEndMs)
       connection.once('close', () => clearTimeout(timer))
     })
     take(connection)
@@ -48,7 +50,7 @@ export async function listenForAgents(options: ListenerOptions, take: (connectio
   const { server, stop } =
     certificates === undefined
       ? { server: createServer(takeOne), stop: () => undefined }
-      : await tlsServer(certificates, log, patienceMs, takeOne)
+      : await tlsServer(certificates, log, patienceMs ?? usualHandshakeMs, takeOne)
   limitConnections(server, mostConnections)
   await listen(server, { host: address.address, port: address.port })
   return {

@@ -23,6 +23,8 @@ import type { Config } from '../options.ts'
 import { UsageError } from '../usage.ts'
 
 const service = 'lightpath-controlplane'
+/** All nodes of a domain may come at once, and each waits. */
+const mostReviews = 32
 const day = 24 * 3600e3
 
 /** Runs until SIGTERM or SIGINT. */
@@ -113,7 +115,7 @@ async function bearersOf({ kubeconfig }: Config): Promise<Bearers> {
   const ask = kubernetesApi(kubeconfig)
   // A token is replaced each hour, and the one before is known for as long.
   const mostTokens = 2 * usualMostStreams
-  return new Bearers((path, object) => ask('POST', path, object), factsAccess, { mostTokens })
+  return new Bearers((path, object) => ask('POST', path, object), factsAccess, { mostTokens, mostReviews })
 }
 
 async function sourceOf({ source, kubeconfig }: Config, log: Log): Promise<Source> {

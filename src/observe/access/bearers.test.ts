@@ -69,6 +69,20 @@ test('however many clients try tokens, one that was allowed is reviewed again', 
   assert.equal((await bearers.verdict('good', 'prometheus')).kind, 'allowed')
 })
 
+test('as many clients as may be are looked at together', async () => {
+  const gate = Promise.withResolvers<void>()
+  const { create } = server({ good: { allowed: true } })
+  const held: typeof create = async (path, object) => {
+    await gate.promise
+    return create(path, object)
+  }
+  const bearers = new Bearers(held, metricsAccess, { mostReviews: 20 })
+  const tries = Array.from({ length: 21 }, (_, i) => bearers.verdict(`token ${i}`, `node${i}`))
+  gate.resolve()
+  const kinds = (await Promise.all(tries)).map(({ kind }) => kind)
+  assert.equal(kinds.filter(kind => kind === 'busy').length, 1)
+})
+
 test('a client that tries many tokens keeps neither the API server nor others from being asked', async () => {
   const gate = Promise.withResolvers<void>()
   const { create, asked } = server({ good: { allowed: true } })

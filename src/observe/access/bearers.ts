@@ -43,7 +43,8 @@ const patienceMs = 3000
 /** So many refused tokens are remembered, too. */
 const usualMostTokens = 256
 /** Tokens under review, in all and from one address. Those that were allowed have as many places of their own. */
-const asking = { total: 8, perPeer: 2 }
+const usualMostReviews = 8
+const mostReviewsPerPeer = 2
 
 export interface Access {
   /** The nonResourceURL. */
@@ -55,6 +56,8 @@ export interface Access {
 export interface BearersOptions {
   /** How many tokens that are allowed are remembered. Default: 256. */
   readonly mostTokens?: number
+  /** How many tokens are under review at once. Default: 8. */
+  readonly mostReviews?: number
   readonly now?: () => number
 }
 
@@ -67,14 +70,17 @@ export class Bearers {
   readonly #allowed = new Map<string, Known>()
   /** The same of tokens that are not allowed: whoever invents some displaces no others. */
   readonly #refused = new Map<string, Known>()
-  readonly #strangers = new Shares(asking.total, asking.perPeer)
-  readonly #acquaintances = new Shares(asking.total, asking.perPeer)
+  readonly #strangers: Shares
+  readonly #acquaintances: Shares
 
   constructor(create: Create, access: Access, options: BearersOptions = {}) {
     this.#create = create
     this.#access = access
     this.#now = options.now ?? (() => performance.now())
     this.#mostTokens = options.mostTokens ?? usualMostTokens
+    const mostReviews = options.mostReviews ?? usualMostReviews
+    this.#strangers = new Shares(mostReviews, mostReviewsPerPeer)
+    this.#acquaintances = new Shares(mostReviews, mostReviewsPerPeer)
   }
 
   /** @param peer the address that the token came from */

@@ -25,8 +25,8 @@ export interface StreamListener {
   ended(reason: string): void
 }
 
-/** How long a control plane may take to accept a stream. */
-const acceptMs = 5000
+/** How long a control plane may take to accept a stream: 500 that connect at once take it some seconds. */
+const acceptMs = 15_000
 const channelOptions = {
   // A response ends after 64 KiB; a single object may be longer.
   'grpc.max_receive_message_length': 16 << 20,
