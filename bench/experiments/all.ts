@@ -2,6 +2,8 @@
 
 import { shapeExperiment } from '../measure/shapes.ts'
 import type { Experiment } from '../runner/experiment.ts'
+import { agentOfControlPlane } from './controlplane/agent.ts'
+import { apiServerOfMany } from './controlplane/api.ts'
 import { serving } from './controlplane/serving.ts'
 import { chaos } from './requests/chaos.ts'
 import { datapath } from './requests/datapath.ts'
@@ -42,6 +44,8 @@ const experiments: readonly Experiment[] = [
   kernelLayer,
   use,
   serving,
+  agentOfControlPlane,
+  apiServerOfMany,
   largest,
   fairShare,
   flood,
