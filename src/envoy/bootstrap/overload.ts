@@ -1,6 +1,6 @@
 /**
- * Says what an Envoy does before its memory is used up. Whoever may call a Service may fill it (a request may have 1
- * MiB of headers), and an Envoy that is killed for it cuts everybody's connections.
+ * Says what an Envoy does before its memory is used up. Whoever may call a Service may fill it (a request may have
+ * 256 KiB of headers), and an Envoy that is killed for it cuts everybody's connections.
  *
  * First it gives way to the kernel layer: from 80 % of its heap on each answer ends its connection. So does the
  * canary's, by which the agent knows, and empties the overlay (node/envoy/canary.ts). Then it resets the requests that

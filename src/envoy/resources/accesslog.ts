@@ -49,7 +49,7 @@ const common: Format = {
  */
 const sending = { bufferBytes: 65_536, everyMs: 250, timeoutMs: 5000 }
 
-/** A client's text is cut: a request may have 1 MiB of headers, and whoever calls what fails fills everybody's log. */
+/** A client's text is cut: a request may have 256 KiB of headers, and whoever calls what fails fills everybody's log. */
 export const httpFormat: Format = {
   ...common,
   protocol: '%PROTOCOL%',

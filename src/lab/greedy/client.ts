@@ -7,10 +7,11 @@ import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { failingVip } from './objects.ts'
 
-const unfinished = Array.from({ length: 15 }, (_, i) => `X-${i}: ${'y'.repeat(64_000)}\r\n`).join('')
-// The first is as long as the pod takes, and so its failure is logged; the second is too long for a first line, and
-// passes as TCP.
-const long = [12_000, 900_000].map(
+// Together nearly as long as Envoy takes.
+const unfinished = Array.from({ length: 15 }, (_, i) => `X-${i}: ${'y'.repeat(16_000)}\r\n`).join('')
+// The first is as long as the pod takes, and so its failure is logged; the second as long as Envoy takes; it refuses the
+// third.
+const long = [12_000, 250_000, 900_000].map(
   length => `GET /${'p'.repeat(length)} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`,
 )
 
