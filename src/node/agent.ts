@@ -35,6 +35,7 @@ import { Programming } from './report/metrics/programming.ts'
 import { readingsOf } from './report/metrics/readings.ts'
 import type { LayerMoves } from './report/owners/moves.ts'
 import type { StayingPorts } from './report/owners/staying.ts'
+import { LoadingHeap } from './system/heap.ts'
 import { takeOverNode } from './takeover.ts'
 import { countBelow } from './use/below.ts'
 import type { OverloadRelief } from './use/overloadrelief.ts'
@@ -67,6 +68,7 @@ export class Agent {
   readonly #parts: AgentParts
   readonly #delivery: Delivery
   readonly #reactions: Reactions
+  readonly #heap = new LoadingHeap()
   #clientAddress: ClientAddressChoice
   #inheritance: NodeJS.Timeout | undefined
   /** Watches for lost packets on the path to Envoy. */
@@ -106,6 +108,7 @@ export class Agent {
 
   /** Starts the kernel first, as a previous run left it, and all else once the source has reported everything. */
   async start(): Promise<void> {
+    this.#heap.begin()
     const { kernel, envoy, exclusions } = this.#parts
     const inherited = await kernel.start()
     if (inherited.length > 0 && !(await this.#isEnvoyListening())) kernel.clearOverlay()
@@ -129,6 +132,7 @@ export class Agent {
     await written
     if (this.#stopped) return
     this.#delivery.beginEnvoy()
+    this.#heap.end()
     this.#inheritance = setTimeout(() => envoy.redirects.dropUnconfirmed(), inheritanceMs)
     const onAccessLog = (request: Uint8Array) => accessLog.take(request)
     xds.start({ storeOf: () => envoy.store, forActive: envoy.boundListeners, observer: envoy.observer, onAccessLog })
@@ -149,6 +153,7 @@ export class Agent {
     this.#stopped = true
     const parts = this.#parts
     clearTimeout(this.#inheritance)
+    this.#heap.stop()
     for (const part of [parts.handovers, this.#delivery, parts.envoy, parts.redirectPort, parts.moves]) part.stop()
     for (const part of [
       parts.staying,
