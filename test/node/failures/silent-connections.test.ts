@@ -28,7 +28,7 @@ describe('what is silent on a living endpoint, while another has vanished', { sk
   let client: Pod
 
   before(async () => {
-    lab = await AgentLab.build({ families: ['IPv4'] })
+    lab = await AgentLab.build()
     grpc = new GrpcLab(lab)
     pods = await lab.pods(['web-1', 'web-2', 'web-3'], 11)
     callees = await grpc.pods(3, 21)
