@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { promisify } from 'node:util'
 import { crash, eventually } from '../nodes.ts'
 import { type Domains, nodes, nodesOf, type Pod } from './domains.ts'
-import { sourceOf } from './facts-source.ts'
+import { sourceOf, untilNear } from './facts-source.ts'
 
 const run = promisify(execFile)
 const [near, far] = ['zone-1', 'zone-2'].map(nodesOf) as [readonly number[], readonly number[]]
@@ -107,6 +107,8 @@ export function testOutages(domains: () => Domains, servedSince: () => number): 
 
   test('a zone that is cut off from the API server reads by the other one, which notices nothing, and misses nothing', async t => {
     const { cluster } = domains()
+    // Who was told by the other zone before would notice nothing either.
+    await untilNear(cluster, far, (_, replica) => far.includes(replica))
     await cluster.kubectl(...expose('before'))
     await eventually(60, async () => {
       for (const node of nodes) assert.ok(await knows(node, 'before'))
