@@ -142,7 +142,7 @@ export class Domains {
     return lightpath('explain', service, '--socket', this.cluster.socket(node))
   }
 
-  /** Meanwhile all that these nodes send and forward is lost, or what goes to the API server alone. */
+  /** Meanwhile all that these nodes send and forward is lost, or what goes to the API server and comes from it. */
   async losing(of: readonly number[], to: 'everywhere' | 'the API server', body: () => Promise<void>): Promise<void> {
     await this.#blackhole('add', of, to)
     try {
@@ -155,8 +155,15 @@ export class Domains {
   async #blackhole(does: 'add' | 'del', of: readonly number[], to: 'everywhere' | 'the API server'): Promise<void> {
     for (const node of of) {
       for (const [i, family] of ['-4', '-6'].entries()) {
-        const packets = to === 'everywhere' ? [] : ['to', apiServer[i]!, 'ipproto', 'tcp', 'dport', '6443']
-        await this.cluster.hack('node', `${node}`, 'ip', family, 'rule', does, 'pref', '1', ...packets, 'blackhole')
+        const tcp = [apiServer[i]!, 'ipproto', 'tcp']
+        // Both ways: a watch hears what comes next, though what it answers is lost.
+        const ofApiServer = [
+          ['to', ...tcp, 'dport', '6443'],
+          ['from', ...tcp, 'sport', '6443'],
+        ]
+        for (const packets of to === 'everywhere' ? [[]] : ofApiServer) {
+          await this.cluster.hack('node', `${node}`, 'ip', family, 'rule', does, 'pref', '1', ...packets, 'blackhole')
+        }
       }
     }
   }
