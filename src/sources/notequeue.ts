@@ -4,6 +4,7 @@
  */
 
 import type { Note } from '../services/note.ts'
+import { namespaceIn } from '../services/objects/objects.ts'
 
 export class NoteQueue {
   readonly #longest: number
@@ -17,7 +18,8 @@ export class NoteQueue {
 
   /** @returns whether one was dropped for it, which may be the note itself */
   add(note: Note): boolean {
-    const namespace = namespaceOf(note)
+    // What has no namespace has a turn, too.
+    const namespace = namespaceIn(note.object)
     const own = this.#byNamespace.get(namespace)
     if (own) own.push(note)
     else this.#byNamespace.set(namespace, [note])
@@ -44,9 +46,4 @@ export class NoteQueue {
     this.#length--
     return note
   }
-}
-
-/** What has no namespace has a turn, too. */
-function namespaceOf({ object }: Note): string {
-  return /^\w+ ([^/]+)\//.exec(object)?.[1] ?? ''
 }

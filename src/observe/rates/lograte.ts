@@ -4,6 +4,7 @@
  * which each namespace has a fair share.
  */
 
+import { namespaceIn } from '../../services/objects/objects.ts'
 import { FairBucket } from './fairbucket.ts'
 
 const minute = 60e3
@@ -35,7 +36,8 @@ export class LogRate {
    */
   take(message: string, object: string): number | undefined {
     const own = this.#ofObject(`${message}\n${object}`)
-    if (own.tokens < 1 || !this.#ofMessage(message).take(namespaceOf(object))) {
+    // What has no namespace is one more sharer.
+    if (own.tokens < 1 || !this.#ofMessage(message).take(namespaceIn(object))) {
       own.leftOut++
       return undefined
     }
@@ -66,9 +68,4 @@ function putLast<T>(buckets: Map<string, T>, key: string, bucket: T): void {
   buckets.delete(key)
   buckets.set(key, bucket)
   if (buckets.size > mostBuckets) buckets.delete(buckets.keys().next().value!)
-}
-
-/** What has no namespace is one more sharer. */
-function namespaceOf(object: string): string {
-  return /^\w+ ([^/]+)\//.exec(object)?.[1] ?? ''
 }

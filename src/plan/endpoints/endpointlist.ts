@@ -38,16 +38,9 @@ export function endpointsOf(
   return isSame ? known : endpoints
 }
 
-export function toEndpoint(
-  {
-    source: {
-      ip,
-      traits: { nodeName },
-    },
-    barred,
-  }: NumberedCandidate,
-  port: number,
-): Endpoint {
+export function toEndpoint({ source, barred }: NumberedCandidate, port: number): Endpoint {
+  const { ip, traits } = source
+  const { nodeName } = traits
   if (barred === undefined) return { ip, port, nodeName }
   const { why, isLeft } = barred
   return isLeft ? { ip, port, nodeName, barred: why, isLeft } : { ip, port, nodeName, barred: why }

@@ -28,3 +28,8 @@ export function keyOf(object: KubeObject): ObjectKey {
 export function describeKey({ kind, namespace, name }: ObjectKey): string {
   return `${kind} ${namespace === '' ? name : `${namespace}/${name}`}`
 }
+
+/** Finds the namespace in what `describeKey` returns; '' where the object has none. */
+export function namespaceIn(description: string): string {
+  return /^\w+ ([^/]+)\//.exec(description)?.[1] ?? ''
+}
