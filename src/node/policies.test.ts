@@ -1,21 +1,25 @@
 /**
- * In whatever order events come, Envoy is no way around a policy. The network plugin of the model enforces where
- * packets are forwarded, so it sees a client's packet to an endpoint in the kernel layer, and nothing that Envoy sends.
+ * In whatever order events come, Envoy is no way around a policy, by either kernel backend. The network plugin of the
+ * model enforces where packets are forwarded, so it sees a client's packet to an endpoint in the kernel layer, and
+ * nothing that Envoy sends.
  */
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import { frontendsOf } from '../envoy/resources/frontend.ts'
-import { planNode } from '../kernel/nftables/elements/node.ts'
-import { placementOf, planPort } from '../kernel/nftables/elements/plan.ts'
+import { planNode as planIptablesNode, planPort as planIptablesPort } from '../kernel/iptables/ports.ts'
+import { planNode as planNftablesNode } from '../kernel/nftables/elements/node.ts'
+import { placementOf, planPort as planNftablesPort } from '../kernel/nftables/elements/plan.ts'
+import { renewHeartbeat } from '../kernel/nftables/heartbeat.ts'
 import { planRuleset } from '../kernel/nftables/render.ts'
 import { TableCache } from '../kernel/nftables/sync/transaction/tablecache.ts'
 import { unknownNode } from '../kernel/nodeconfig.ts'
 import { meantForEnvoy } from '../kernel/overlay.ts'
+import { IptablesModel } from '../kernel/testing/iptablesmodel.ts'
 import { testOptions } from '../kernel/testing/states.ts'
 import { NftablesModel } from '../kernel/tracer/model.ts'
-import type { Packet } from '../kernel/tracer/packet.ts'
+import type { Outcome, Packet } from '../kernel/tracer/packet.ts'
 import { TestPlan } from '../plan/testing.ts'
 import { type Direction, type Pod, type Policy, selects } from '../services/objects/networkpolicy.ts'
 import { describeKey, type KubeObject, keyOf } from '../services/objects/objects.ts'
@@ -81,14 +85,61 @@ function keyText(object: KubeObject): string {
   return describeKey(keyOf(object))
 }
 
+/** What a kernel does with a packet while Envoy listens. */
+type Kernel = (packet: Packet) => Outcome['verdict']
+
+/** The kernel as the agent writes it by a backend, with every port in Envoy that may be. */
+type Program = (plan: TestPlan) => Kernel
+
+const programs: Readonly<Record<string, Program>> = { nftables: byNftables, iptables: byIptables }
+
+function byNftables(plan: TestPlan): Kernel {
+  const model = new NftablesModel()
+  model.apply(planRuleset([], undefined, testOptions))
+  model.apply(renewHeartbeat('ip', 0))
+  const wanted = [
+    planNftablesNode({ ...unknownNode, node, policies: plan.policies.facts }, testOptions),
+    ...[...plan.states()].map(state =>
+      planNftablesPort(
+        placementOf(
+          state,
+          meantForEnvoy(state, () => true),
+          undefined,
+        ),
+        testOptions,
+      ),
+    ),
+  ]
+  model.apply(
+    new TableCache().prepare(wanted.map(each => ({ current: new Map(), wanted: each }))).transaction.operations(),
+  )
+  const envoy = { listeners: [1666, 1667], localAddresses: node.addresses, random: () => 0 }
+  return packet => model.trace(packet, envoy).verdict
+}
+
+function byIptables(plan: TestPlan): Kernel {
+  const ports = [...plan.states()].map(state =>
+    planIptablesPort(
+      state,
+      meantForEnvoy(state, () => true),
+      testOptions,
+    ),
+  )
+  const ofNode = planIptablesNode({ ...unknownNode, policies: plan.policies.facts }, testOptions)
+  const model = new IptablesModel([ofNode, ...ports].flatMap(({ members }) => members))
+  return packet => model.trace(packet)
+}
+
 class World {
   readonly plan = new TestPlan({ knowledge: { tellsPods: true, podRanges: [] } })
   readonly #pods = new Map<string, Pod>()
   readonly #policies = new Map<string, Policy>()
   #connections: { readonly client: string; readonly endpoint: string }[] = []
-  #model = new NftablesModel()
+  readonly #program: Program
+  #kernel: Kernel = () => 'drop'
 
-  constructor() {
+  constructor(program: Program) {
+    this.#program = program
     this.plan.tell([node, ...services].map(put))
     for (const number of [1, 2]) this.apply(aPod(number), 'told')
     this.apply(aSlice([anEndpoint('10.1.0.2')], { namespace: 'a' }), 'told')
@@ -116,31 +167,7 @@ class World {
       else this.#policies.set(key, object as Policy)
     }
     if (is !== 'there') this.plan.tell([is === 'gone' ? remove(object) : put(object)])
-    this.#model = this.#program()
-  }
-
-  /** The kernel as the agent has written it, with every port in Envoy that may be. */
-  #program(): NftablesModel {
-    const model = new NftablesModel()
-    const states = [...this.plan.states()]
-    model.apply(planRuleset([], undefined, testOptions))
-    const wanted = [
-      planNode({ ...unknownNode, node, policies: this.plan.policies.facts }, testOptions),
-      ...states.map(state =>
-        planPort(
-          placementOf(
-            state,
-            meantForEnvoy(state, () => true),
-            undefined,
-          ),
-          testOptions,
-        ),
-      ),
-    ]
-    model.apply(
-      new TableCache().prepare(wanted.map(each => ({ current: new Map(), wanted: each }))).transaction.operations(),
-    )
-    return model
+    this.#kernel = this.#program(this.plan)
   }
 
   /** Whether the network plugin would let the packet through, had it been forwarded. */
@@ -169,13 +196,12 @@ class World {
       isNew: true,
       ...packet,
     }
-    const envoy = { listeners: [1666, 1667], localAddresses: node.addresses, random: () => 0 }
-    return ['tproxy', 'forward', 'local'].includes(this.#model.trace(whole, envoy).verdict)
+    return ['tproxy', 'forward', 'local'].includes(this.#kernel(whole))
   }
 
   /**
    * Open connections in Envoy end by themselves or are what the plugin lets through; then everybody connects to
-   * everything.
+   * everything, and is served by one of the layers.
    */
   check(): void {
     this.#connections = this.#connections.filter(
@@ -190,6 +216,10 @@ class World {
       for (const state of this.plan.states()) this.#connect(pod.addresses[0]!, state.id)
   }
 
+  open(): readonly string[] {
+    return this.#connections.map(({ client, endpoint }) => `${client} ${endpoint}`)
+  }
+
   #connect(client: string, id: string): void {
     const state = this.plan.get(id)!
     const packet: Packet = {
@@ -201,8 +231,9 @@ class World {
       port: 80,
       isNew: true,
     }
-    const envoy = { listeners: [1666, 1667], localAddresses: node.addresses, random: () => 0 }
-    if (this.#model.trace(packet, envoy).verdict !== 'tproxy') return
+    const verdict = this.#kernel(packet)
+    if (state.endpoints.length > 0) assert.ok(['tproxy', 'forward', 'local'].includes(verdict), `${client}: ${verdict}`)
+    if (verdict !== 'tproxy') return
     for (const { ip } of frontendsOf(state)[0]!.endpoints) {
       if (!this.#passes({ from: 'node', destination: ip, port: 8080, mark: testOptions.envoyMark })) continue
       assert.ok(this.#lets(client, ip), `a new connection leads from ${client} to ${ip}`)
@@ -211,19 +242,23 @@ class World {
   }
 }
 
-test('for all histories, no packet reaches an endpoint through Envoy that would not have reached it by the kernel layer', () => {
-  fc.assert(
-    fc.property(fc.array(steps, { maxLength: 16 }), history => {
-      const world = new World()
-      for (const { object, is } of history) {
-        world.apply(object, is)
-        world.check()
-      }
-    }),
-    { numRuns: 150 },
-  )
-})
+for (const [backend, program] of Object.entries(programs)) {
+  test(`for all histories, no packet reaches an endpoint through Envoy that would not have reached it by the kernel layer, with ${backend}`, () => {
+    fc.assert(
+      fc.property(fc.array(steps, { maxLength: 16 }), history => {
+        const world = new World(program)
+        for (const { object, is } of history) {
+          world.apply(object, is)
+          world.check()
+        }
+      }),
+      { numRuns: 150 },
+    )
+  })
 
-test('a Service whose endpoints are pods that no policy selects goes to Envoy', () => {
-  assert.equal(new World().plan.get('a/whoami/http')?.layer.wants, 'envoy')
-})
+  test(`a client of a Service whose endpoints are pods that no policy selects gets to one through Envoy, with ${backend}`, () => {
+    const world = new World(program)
+    assert.equal(world.plan.get('a/whoami/http')?.layer.wants, 'envoy')
+    assert.deepEqual(world.open(), ['10.1.0.1 10.1.0.2', '10.1.0.2 10.1.0.2'])
+  })
+}
