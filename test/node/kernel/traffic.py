@@ -3,6 +3,7 @@
 serve NAME tcp|udp PORT [BACKLOG]  tells its name and the client's address, then what it gets; prints `ready`
 transparent PORT [BACKLOG]         stand-in for Envoy: tells the address that its client meant
 connect [-m MARK | -p FROM] ADDRESS PORT    the first line of the server
+each ADDRESS PORT                  as connect, until two lines differ or 40 connections are made: a line each
 hold ADDRESS PORT                  as connect; then sends each line of stdin and prints the answer
 ask ADDRESS PORT FROM              one datagram from the port FROM, and the answer
 stream ADDRESS PORT FROM           one every 20 ms; each answer with the milliseconds since the last; prints `ready`
@@ -106,6 +107,16 @@ def connect(*args):
     options = {'-m': 'mark', '-p': 'source'}
     with dial(*args[-2:], **{options[args[0]]: int(args[1], 0)} if args[0] in options else {}) as client:
         say(client.recv(4096).decode().strip())
+
+
+def each(address, port):
+    seen = set()
+    for _ in range(40):
+        with dial(address, port) as client:
+            seen.add(client.recv(4096).decode().strip())
+        if len(seen) == 2:
+            break
+    say('\n'.join(sorted(seen)))
 
 
 def hold(address, port):
