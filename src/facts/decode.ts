@@ -7,7 +7,7 @@ import type { Direction, LabelSelector, OtherPolicy } from '../services/objects/
 import type { KubeObject } from '../services/objects/objects.ts'
 import { otherPolicyKind, otherPolicyKinds } from '../services/objects/policykinds.ts'
 import type { Service, TrafficPolicy } from '../services/objects/service.ts'
-import { sharedList, sharedObject, sharedRecord, sharedText } from '../text/raw.ts'
+import { sharedList, sharedObject, sharedRecord, sharedText, trimmedList } from '../text/raw.ts'
 import {
   type Endpoint,
   EndpointSliceSchema,
@@ -41,7 +41,7 @@ const decoders: Readonly<Record<FactType, (bytes: Uint8Array) => KubeObject>> = 
   Pod: bytes => {
     const { namespace, name, labels, nodeName, addresses } = fromBinary(PodSchema, bytes)
     const shared = { namespace: sharedText(namespace), labels: sharedRecord(labels), nodeName: sharedText(nodeName) }
-    return { kind: 'Pod', name, addresses, ...shared }
+    return { kind: 'Pod', name, addresses: trimmedList(addresses), ...shared }
   },
   ServiceCIDR: bytes => {
     const { name, cidrs } = fromBinary(ServiceCIDRSchema, bytes)
@@ -85,7 +85,7 @@ function directions(restricts: readonly string[]): readonly Direction[] {
 
 function decodeService(bytes: Uint8Array): Service {
   const message = fromBinary(ServiceSchema, bytes)
-  const { name, affinitySeconds, loadBalancerSourceRanges, healthCheckNodePort, createdMs, uid } = message
+  const { name, affinitySeconds, healthCheckNodePort, createdMs, uid } = message
   return {
     kind: 'Service',
     namespace: sharedText(message.namespace),
@@ -93,7 +93,7 @@ function decodeService(bytes: Uint8Array): Service {
     labels: sharedRecord(message.labels),
     annotations: sharedRecord(message.annotations),
     type: known('type', message.type, serviceTypes),
-    clusterIPs: message.clusterIps,
+    clusterIPs: trimmedList(message.clusterIps),
     ports: sharedList(
       message.ports.map(({ name, protocol, port, appProtocol, nodePort }) => ({
         name,
@@ -107,9 +107,9 @@ function decodeService(bytes: Uint8Array): Service {
     affinitySeconds,
     internalTrafficPolicy: known('internal_traffic_policy', message.internalTrafficPolicy, trafficPolicies),
     externalTrafficPolicy: known('external_traffic_policy', message.externalTrafficPolicy, trafficPolicies),
-    externalIPs: message.externalIps,
-    loadBalancerIPs: message.loadBalancerIps,
-    loadBalancerSourceRanges,
+    externalIPs: sharedList(message.externalIps),
+    loadBalancerIPs: sharedList(message.loadBalancerIps),
+    loadBalancerSourceRanges: sharedList(message.loadBalancerSourceRanges),
     healthCheckNodePort,
     created: createdMs === undefined ? Number.MAX_SAFE_INTEGER : Number(createdMs),
     ...(uid !== undefined && { uid }),

@@ -4,8 +4,9 @@ import fc from 'fast-check'
 import type { EndpointSlice } from '../services/objects/endpointslice.ts'
 import { type KubeObject, keyOf } from '../services/objects/objects.ts'
 import { otherPolicyKinds } from '../services/objects/policykinds.ts'
+import type { Service } from '../services/objects/service.ts'
 import { parseObject } from '../services/parse/parse.ts'
-import { anEndpoint, aSlice } from '../services/testing.ts'
+import { anEndpoint, aService, aSlice } from '../services/testing.ts'
 import { decodeFact } from './decode.ts'
 import { encodeFact } from './encode.ts'
 import { encodeFreshness, readFreshness } from './freshness.ts'
@@ -142,6 +143,12 @@ test('endpoints of slices from a control plane share their traits with all that 
   const endpoints = ['10.0.0.1', '10.0.0.2'].map(ip => anEndpoint(ip, { nodeName: 'node1', zone: 'a' }))
   const decoded = decodeFact('EndpointSlice', encodeFact(aSlice(endpoints))) as EndpointSlice
   assert.equal(decoded.endpoints[0]!.traits, decoded.endpoints[1]!.traits)
+})
+
+test('Services from a control plane share their lists of external addresses with all that have equal ones', () => {
+  const [one, other] = ['one', 'other'].map(name => decodeFact('Service', encodeFact(aService({ name }))) as Service)
+  for (const list of ['externalIPs', 'loadBalancerIPs', 'loadBalancerSourceRanges'] as const)
+    assert.equal(one![list], other![list])
 })
 
 test('a resource has its name, type and version, and no object is called like a scope', () => {
