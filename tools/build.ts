@@ -3,7 +3,19 @@
  * Into dist, or into the directory given; what was there before goes.
  */
 
-import { rolldown } from 'rolldown'
+import { type Plugin, rolldown } from 'rolldown'
+
+/** Kubernetes' client library sends its own requests by it, which nothing here makes: 1.6 MB of program. */
+const withoutUndici: Plugin = {
+  name: 'without-undici',
+  resolveId: { filter: { id: /^undici$/ }, handler: id => `\0${id}` },
+  load: { filter: { id: /^\0undici$/ }, handler: () => absentUndici },
+}
+
+const absentUndici = `
+function absent() { throw new Error('undici is not in the bundle (tools/build.ts)') }
+export { absent as Agent, absent as ProxyAgent, absent as fetch }
+`
 
 const bundle = await rolldown({
   input: {
@@ -14,6 +26,9 @@ const bundle = await rolldown({
   platform: 'node',
   // Written to take native modules where they are installed, none of which is; and gRPC's channelz, which nobody asks for.
   external: ['bufferutil', 'utf-8-validate', '@grpc/proto-loader'],
+  plugins: [withoutUndici],
+  // Of Kubernetes' client library only credentials and exec are used, not a class for each kind of object.
+  treeshake: { moduleSideEffects: [{ test: /@kubernetes\/client-node/, sideEffects: false }] },
   logLevel: 'warn',
 })
 await bundle.write({
