@@ -10,6 +10,7 @@ import { familyOf } from '../net/address.ts'
 import { contains, familyOfCidr } from '../net/cidr.ts'
 import { specialPlace } from '../net/special.ts'
 import { compareText } from '../text/compare.ts'
+import { sharedText } from '../text/raw.ts'
 import type { NodeIndex } from './nodeindex.ts'
 import { type Direction, type Pod, type Policy, selects } from './objects/networkpolicy.ts'
 import { describeKey, type ObjectKey } from './objects/objects.ts'
@@ -87,7 +88,8 @@ export class PodIndex {
     if (why === undefined) return undefined
     const isTaken =
       this.#nodes.hasAddress(ip) || (this.#byAddress.get(ip) ?? []).some(pod => pod.namespace === namespace)
-    return { why, isLeft: isPod && !isTaken && this.#left.has(placeOf(namespace, ip)) }
+    // Where no pod is known there is one for each of 100,000 endpoints.
+    return { why: sharedText(why), isLeft: isPod && !isTaken && this.#left.has(placeOf(namespace, ip)) }
   }
 
   #whyNot(namespace: string, ip: string, isPod: boolean): string | undefined {

@@ -74,7 +74,8 @@ function whyBarred(endpoints: readonly Endpoint[]): string | undefined {
   if (barred.length === 0) return undefined
   const { ip, port, barred: why } = barred[0]!
   const others = barred.length > 1 ? `, and ${barred.length - 1} more endpoints are not for Envoy` : ''
-  return `endpoint ${hostPort(ip, port)}: ${why}${others}`
+  // Joined it is one string; a template is one for each of its parts, and there may be 10,000 such ports.
+  return ['endpoint ', hostPort(ip, port), ': ', why, others].join('')
 }
 
 /** Why a node cannot lead external clients through Envoy, by externalTrafficPolicy; none where it can. */
