@@ -11,6 +11,23 @@ test('what loading leaves behind is collected once it is over', async () => {
   assert.equal(left.deref(), undefined)
 })
 
+test('pages go back of which little stays', async () => {
+  const heap = new LoadingHeap()
+  heap.begin()
+  const kept = loadedAround()
+  await new Promise(resolve => setTimeout(resolve, 1))
+  await heap.settle()
+  const { heapTotal, heapUsed } = process.memoryUsage()
+  assert.ok(kept.length > 0)
+  assert.ok(heapTotal < 1.3 * heapUsed, `${heapTotal} bytes for ${heapUsed}`)
+})
+
+/** Every fourth of what there was. */
+function loadedAround(): readonly object[] {
+  const all = Array.from({ length: 2_000_000 }, (_, i) => ({ i }))
+  return all.filter(({ i }) => i % 4 === 0)
+}
+
 /** Old enough that a collection of young objects leaves it. */
 function loaded(): object {
   let all: object[] = []

@@ -21,10 +21,13 @@ export class LoadingHeap {
     this.#timer = setTimeout(() => void this.settle(), settleMs)
   }
 
-  /** What `end` does in a while. Resolves when it is done. */
+  /**
+   * What `end` does in a while. Resolves when it is done. What stays lies between what goes, a few objects on each page,
+   * and only as the last resort V8 moves all of it together and gives back the pages.
+   */
   settle(): Promise<void> {
     setFlagsFromString('--heap-growing-percent=0')
-    return majorCollection()({ type: 'major', execution: 'async' })
+    return majorCollection()({ type: 'major', flavor: 'last-resort', execution: 'async' })
   }
 
   stop(): void {
