@@ -91,6 +91,7 @@ enum { ENVOY_RESPONSE_HEADERS = 2 };
 /** Of an access logger, while it logs. */
 bool envoy_dynamic_module_callback_access_logger_get_upstream_remote_address(
     void *logger, struct envoy_text *ip, uint32_t *port);
+bool envoy_dynamic_module_callback_access_logger_get_route_name(void *logger, struct envoy_text *name);
 void envoy_dynamic_module_callback_access_logger_get_timing_info(void *logger, struct envoy_timing *timing);
 /** @return 0 where there was no answer */
 uint32_t envoy_dynamic_module_callback_access_logger_get_response_code(void *logger);

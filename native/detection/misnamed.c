@@ -7,7 +7,7 @@
 #include "misnamed.h"
 
 #include "../clock.h"
-#include "slot.h"
+#include "../slot.h"
 
 enum { MOST_A_SECOND = 20, MOST_OF_ADDRESS = 2, SLOTS = 256 };
 

@@ -1,6 +1,6 @@
 #include "patience.h"
 
-#include "slot.h"
+#include "../slot.h"
 
 enum {
   SLOTS = 256,

@@ -29,11 +29,12 @@ static const double far_costs = 2;
 struct policy {
   /** Of slow start, nanoseconds; 0: none. */
   double window;
+  struct envoy_text namespace;
+  char text[64];
 };
 
 struct host {
-  /** NULL where the table has no room. */
-  struct endpoint *endpoint;
+  struct place place;
   /** Since when it is known; 0 where it came with the balancer, and so is not new. */
   uint64_t since;
   /** Among all hosts of its priority, healthy or not. */
@@ -65,6 +66,19 @@ struct choice {
   bool is_again;
 };
 
+/** Empty where there is no slash, as from an older agent. */
+static struct envoy_text behind_slash(struct envoy_text text) {
+  const char *slash = text.length > 0 ? memchr(text.start, '/', text.length) : NULL;
+  if (slash == NULL) return (struct envoy_text){"", 0};
+  return (struct envoy_text){slash + 1, text.length - (size_t)(slash + 1 - text.start)};
+}
+
+static struct envoy_text copy(struct envoy_text text, char *to, size_t size) {
+  size_t length = text.length < size ? text.length : size;
+  memcpy(to, text.start, length);
+  return (struct envoy_text){to, length};
+}
+
 static uint32_t draw(uint32_t below) {
   static _Thread_local uint64_t state;
   if (state == 0) state = clock_now() ^ (uintptr_t)&state ^ 0x9e3779b97f4a7c15u;
@@ -72,11 +86,15 @@ static uint32_t draw(uint32_t below) {
   return (uint32_t)((state >> 32) * below >> 32);
 }
 
-/** @param config the window of slow start in milliseconds, in digits */
+/**
+ * @param name `peak-ewma/NAMESPACE`
+ * @param config the window of slow start in milliseconds, in digits
+ */
 void *envoy_dynamic_module_on_lb_config_new(void *envoy, struct envoy_text name, struct envoy_text config) {
-  (void)envoy, (void)name;
+  (void)envoy;
   struct policy *policy = calloc(1, sizeof *policy);
   if (policy == NULL) return NULL;
+  policy->namespace = copy(behind_slash(name), policy->text, sizeof policy->text);
   for (size_t at = 0; at < config.length; at++) {
     if (config.start[at] < '0' || config.start[at] > '9' || at > 10) {
       free(policy);
@@ -97,8 +115,7 @@ void *envoy_dynamic_module_on_lb_new(void *config, void *envoy) {
 }
 
 static void release_all(struct hosts *hosts) {
-  for (size_t at = 0; at < hosts->count; at++)
-    if (hosts->all[at].endpoint != NULL) latency_release(hosts->all[at].endpoint);
+  for (size_t at = 0; at < hosts->count; at++) latency_release(hosts->all[at].place);
   free(hosts->all);
   *hosts = (struct hosts){0};
 }
@@ -146,6 +163,7 @@ static uint32_t index_of(void *envoy, uint32_t priority, struct envoy_text addre
 }
 
 static void read_hosts(void *envoy, uint32_t priority, struct balancer *balancer, uint64_t now) {
+  struct envoy_text namespace = balancer->policy->namespace;
   size_t of = envoy_dynamic_module_callback_lb_get_hosts_count(envoy, priority);
   size_t count = envoy_dynamic_module_callback_lb_get_healthy_hosts_count(envoy, priority);
   struct hosts found = {.all = calloc(count > 0 ? count : 1, sizeof(struct host)), .of = of};
@@ -158,10 +176,8 @@ static void read_hosts(void *envoy, uint32_t priority, struct balancer *balancer
     host->index = index_of(envoy, priority, text, of, from);
     from = host->index + 1;
     // Endpoints that stay are acquired again before they are released.
-    host->endpoint = parse(text, &address) ? latency_acquire(&address, now) : NULL;
-    if (host->endpoint == NULL || balancer->since == 0) continue;
-    uint64_t since = atomic_load_explicit(&host->endpoint->since, memory_order_relaxed);
-    host->since = since > balancer->since ? since : 0;
+    if (parse(text, &address)) host->place = latency_acquire(&address, namespace, now);
+    if (balancer->since > 0 && host->place.since > balancer->since) host->since = host->place.since;
   }
   release_all(&balancer->priorities[priority]);
   balancer->priorities[priority] = found;
@@ -212,9 +228,7 @@ static size_t draw_some(
     bool is_drawn = false;
     for (size_t other = 0; other < count; other++) is_drawn |= candidates[other].host == host;
     if (is_drawn || was_tried(envoy, context, priority, host)) continue;
-    struct estimate estimate = {0};
-    if (host->endpoint != NULL) estimate = latency_estimate(host->endpoint, now);
-    candidates[count++] = (struct candidate){host, estimate};
+    candidates[count++] = (struct candidate){host, latency_estimate(host->place, now)};
   }
   return count;
 }

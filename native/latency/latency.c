@@ -10,7 +10,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { BUCKETS = 65536, ROWS_AT_ONCE = 4096, LOOKED_AT = 8, LONGEST_NAME = 200 };
+#include "../slot.h"
+
+enum { BUCKETS = 65536, ROWS_AT_ONCE = 4096, LOOKED_AT = 8, LONGEST_NAME = 200, OWNERS = 1024 };
 
 /** An endpoint that nobody refers to is forgotten when it was not seen for so long, nanoseconds. */
 static const uint64_t kept = 60000000000u;
@@ -25,7 +27,7 @@ struct header {
 
 _Static_assert(sizeof(struct endpoint) == 64 && sizeof(struct header) == 64, "src/envoy/program/latencies.ts reads these");
 
-/** Of all that is not atomic. It is held for some 100 ns a request. */
+/** Of all that is not atomic. It is held for some 100 ns a request, and 0.6 µs where all rows are taken. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char directory[LONGEST_NAME];
 /** Row 0 is the header: so 0 is no endpoint. */
@@ -40,6 +42,10 @@ static uint32_t buckets[BUCKETS];
 /** The next row of a bucket, or of the free rows. */
 static uint32_t next_of[MOST_ENDPOINTS + 1];
 static uint32_t references[MOST_ENDPOINTS + 1];
+/** The namespace of each row, as a slot, and how many rows it has. Namespaces that meet in a slot share its part. */
+static uint16_t owner_of[MOST_ENDPOINTS + 1];
+static uint32_t rows_of[OWNERS];
+static uint32_t last_given_up;
 
 static struct header *header(void) { return (struct header *)rows; }
 
@@ -135,6 +141,8 @@ static void forget(uint32_t row) {
   while (*link != row) link = &next_of[*link];
   *link = next_of[row];
   rows[row].address.port = 0;
+  rows_of[owner_of[row]]--;
+  references[row] = 0;
   next_of[row] = free_rows;
   free_rows = row;
 }
@@ -150,21 +158,42 @@ static void forget_some(uint64_t now) {
   }
 }
 
-static uint32_t add(const struct address *address, uint64_t now) {
+/**
+ * All rows are taken: the owner with most of them gives one up, in turn, if it still has as many as this one then (as in
+ * src/observe/rates/fairplaces.ts).
+ */
+static void give_up_one_for(uint32_t owner, uint32_t used) {
+  uint32_t most = owner;
+  for (uint32_t other = 0; other < OWNERS; other++)
+    if (rows_of[other] > rows_of[most]) most = other;
+  if (rows_of[most] <= rows_of[owner] + 1) return;
+  do last_given_up = last_given_up % used + 1;
+  while (owner_of[last_given_up] != most || rows[last_given_up].address.port == 0);
+  forget(last_given_up);
+}
+
+static uint32_t add(const struct address *address, struct envoy_text namespace, uint64_t now) {
   forget_some(now);
-  uint32_t row = free_rows;
+  uint32_t owner = slot_of(namespace, 0) % OWNERS;
   uint32_t used = (uint32_t)atomic_load_explicit(&header()->used, memory_order_relaxed);
+  if (free_rows == 0 && used == room && !make_room()) give_up_one_for(owner, used);
+  uint32_t row = free_rows;
   if (row != 0) {
     free_rows = next_of[row];
   } else {
-    if (used == room && !make_room()) return 0;
+    if (used == room) return 0;
     row = used + 1;
     atomic_store_explicit(&header()->used, row, memory_order_relaxed);
   }
+  owner_of[row] = (uint16_t)owner;
+  rows_of[owner]++;
   struct endpoint *endpoint = &rows[row];
+  // No two that have had this row have the same, however soon.
+  uint64_t since = atomic_load_explicit(&endpoint->since, memory_order_relaxed) + 1;
+  if (since < now) since = now;
   endpoint->address = *address;
   atomic_store_explicit(&endpoint->failing, 0, memory_order_relaxed);
-  atomic_store_explicit(&endpoint->since, now, memory_order_relaxed);
+  atomic_store_explicit(&endpoint->since, since, memory_order_relaxed);
   atomic_store_explicit(&endpoint->seen, now, memory_order_relaxed);
   atomic_store_explicit(&endpoint->latency, 0, memory_order_relaxed);
   atomic_store_explicit(&endpoint->tries, 0, memory_order_relaxed);
@@ -175,24 +204,28 @@ static uint32_t add(const struct address *address, uint64_t now) {
   return row;
 }
 
-struct endpoint *latency_acquire(const struct address *address, uint64_t now) {
-  struct endpoint *endpoint = NULL;
+struct place latency_acquire(const struct address *address, struct envoy_text namespace, uint64_t now) {
+  struct place place = {0};
   pthread_mutex_lock(&lock);
   if (is_there()) {
     uint32_t row = find(address);
-    if (row == 0) row = add(address, now);
+    if (row == 0) row = add(address, namespace, now);
     if (row != 0) {
       references[row]++;
-      endpoint = &rows[row];
+      place = (struct place){&rows[row], atomic_load_explicit(&rows[row].since, memory_order_relaxed)};
     }
   }
   pthread_mutex_unlock(&lock);
-  return endpoint;
+  return place;
 }
 
-void latency_release(struct endpoint *endpoint) {
+static bool is_still_there(struct place place) {
+  return place.endpoint != NULL && atomic_load_explicit(&place.endpoint->since, memory_order_relaxed) == place.since;
+}
+
+void latency_release(struct place place) {
   pthread_mutex_lock(&lock);
-  references[endpoint - rows]--;
+  if (is_still_there(place)) references[place.endpoint - rows]--;
   pthread_mutex_unlock(&lock);
 }
 
@@ -219,17 +252,20 @@ static void observe(struct endpoint *endpoint, const struct outcome *outcome, ui
   if (outcome->failed) atomic_fetch_add_explicit(&endpoint->failures, 1, memory_order_relaxed);
 }
 
-void latency_observe(const struct address *address, const struct outcome *outcome, uint64_t now) {
+void latency_observe(
+    const struct address *address, struct envoy_text namespace, const struct outcome *outcome, uint64_t now) {
   pthread_mutex_lock(&lock);
   if (is_there()) {
     uint32_t row = find(address);
-    if (row == 0) row = add(address, now);
+    if (row == 0) row = add(address, namespace, now);
     if (row != 0) observe(&rows[row], outcome, now);
   }
   pthread_mutex_unlock(&lock);
 }
 
-struct estimate latency_estimate(const struct endpoint *endpoint, uint64_t now) {
+struct estimate latency_estimate(struct place place, uint64_t now) {
+  if (!is_still_there(place)) return (struct estimate){0};
+  const struct endpoint *endpoint = place.endpoint;
   // One that nothing was seen of for long is tried again: it counts as ever faster.
   double left = left_after(atomic_load_explicit(&endpoint->seen, memory_order_relaxed), now);
   bool is_learnt = atomic_load_explicit(&endpoint->tries, memory_order_relaxed) >= LATENCY_LEARNT;

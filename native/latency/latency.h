@@ -35,7 +35,7 @@ struct endpoint {
   _Atomic uint64_t failures;
 };
 
-/** Rows. Endpoints beyond them are unknown. */
+/** Rows. Endpoints beyond them are unknown: those of the namespaces that have most. */
 #ifndef MOST_ENDPOINTS
 #define MOST_ENDPOINTS 32768
 #endif
@@ -82,12 +82,20 @@ void latency_keep_in(struct envoy_text directory);
 /** @return false where the text is no address */
 bool latency_parse(struct envoy_text ip, uint32_t port, struct address *address);
 
-/** The endpoint, which stays in the table until it is released; NULL where there is no room. */
-struct endpoint *latency_acquire(const struct address *address, uint64_t now);
-void latency_release(struct endpoint *endpoint);
+/** A row, for as long as it is the endpoint's: until then its `since` is this one. NULL: there was no room. */
+struct place {
+  struct endpoint *endpoint;
+  uint64_t since;
+};
 
-void latency_observe(const struct address *address, const struct outcome *outcome, uint64_t now);
-struct estimate latency_estimate(const struct endpoint *endpoint, uint64_t now);
+/** The endpoint stays in the table until it is released, or an endpoint of a namespace with fewer wants its place. */
+struct place latency_acquire(const struct address *address, struct envoy_text namespace, uint64_t now);
+void latency_release(struct place place);
+
+void latency_observe(
+    const struct address *address, struct envoy_text namespace, const struct outcome *outcome, uint64_t now);
+/** All 0 where the place is another's. */
+struct estimate latency_estimate(struct place place, uint64_t now);
 
 
 #endif

@@ -78,5 +78,8 @@ void envoy_dynamic_module_on_access_logger_log(void *envoy, void *in_module, int
   bool failed = has_begun ? code >= 500 || (code == 200 && is_failure_of_grpc(envoy))
                           : envoy_dynamic_module_callback_access_logger_get_response_flags(envoy) & ENVOY_TRY_FAILED;
   struct outcome outcome = {.latency = (double)latency, .answered = has_begun && !failed, .failed = failed};
-  latency_observe(&address, &outcome, clock_now());
+  // Routes are called after the namespace (src/envoy/protocols/httproutes.ts).
+  struct envoy_text namespace = {"", 0};
+  envoy_dynamic_module_callback_access_logger_get_route_name(envoy, &namespace);
+  latency_observe(&address, namespace, &outcome, clock_now());
 }

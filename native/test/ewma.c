@@ -41,6 +41,7 @@ struct record {
   uint32_t code;
   uint64_t flags;
   const char *grpc;
+  const char *namespace;
 };
 
 static _Thread_local uint64_t state;
@@ -101,6 +102,13 @@ bool envoy_dynamic_module_callback_access_logger_get_upstream_remote_address(
   if (record->port == 0) return false;
   set(ip, record->ip);
   *port = record->port;
+  return true;
+}
+
+bool envoy_dynamic_module_callback_access_logger_get_route_name(void *logger, struct envoy_text *name) {
+  struct record *record = logger;
+  if (record->namespace == NULL) return false;
+  set(name, record->namespace);
   return true;
 }
 
@@ -183,6 +191,7 @@ static void choose(struct cluster *cluster) {
 static int64_t moment(void) { return draw(4) == 0 ? -1 : (int64_t)draw(1000000000); }
 
 static void log_one(void) {
+  static const char *const namespaces[] = {"shop", "bank"};
   static const char *const statuses[] = {"0", "14", "", "x", "999999", "12"};
   struct record record = {
       .port = draw(20) == 0 ? draw(2) * 70000 : 8080,
@@ -190,6 +199,7 @@ static void log_one(void) {
       .code = draw(3) == 0 ? 503 : 200 * draw(2),
       .flags = draw(2) == 0 ? state : 0,
       .grpc = draw(4) == 0 ? statuses[draw(6)] : NULL,
+      .namespace = draw(8) == 0 ? NULL : namespaces[draw(2)],
   };
   write_ip(record.ip, draw(ADDRESSES) + 1);
   if (draw(50) == 0) strcpy(record.ip, "not an address that anybody would have, and a long one");
@@ -201,7 +211,8 @@ static uint64_t seeds[WORKERS];
 
 static void *work(void *seed) {
   state = *(uint64_t *)seed;
-  void *config = envoy_dynamic_module_on_lb_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"2000", 4});
+  struct envoy_text name = {"peak-ewma/shop", draw(2) == 0 ? 14 : 9};
+  void *config = envoy_dynamic_module_on_lb_config_new(NULL, name, (struct envoy_text){"2000", 4});
   struct cluster *clusters = calloc(CLUSTERS, sizeof *clusters);
   for (int at = 0; at < CLUSTERS; at++) clusters[at].balancer = envoy_dynamic_module_on_lb_new(config, &clusters[at]);
   for (uint64_t step = 0; step < steps; step++) {
@@ -256,5 +267,6 @@ int main(int count, char **words) {
   uint64_t now = clock_now() + 3600000000000u;
   compare_with_formula(now);
   come_and_go(now + 1000000000000000u);
+  share_the_table(now + 2000000000000000u);
   puts("ok");
 }

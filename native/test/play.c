@@ -92,6 +92,11 @@ bool envoy_dynamic_module_callback_access_logger_get_upstream_remote_address(
   return true;
 }
 
+bool envoy_dynamic_module_callback_access_logger_get_route_name(void *logger, struct envoy_text *name) {
+  (void)logger, (void)name;
+  return false;
+}
+
 void envoy_dynamic_module_callback_access_logger_get_timing_info(void *logger, struct envoy_timing *timing) {
   const struct answer *answer = logger;
   int64_t took = (int64_t)(answer->at - answer->sent);

@@ -105,7 +105,10 @@ const hosts = yesAndNo.map(isDraining => yesAndNo.map(addsForwarded => host(isDr
 type RoutesOf = (settings: Settings, of: Endpoints) => readonly SharedRoute[]
 type Endpoints = Pick<Routing, 'others' | 'once'>
 
-/** Makes encoded RouteConfigurations. A Service port shares all of it with others but name and cluster. */
+/**
+ * Makes encoded RouteConfigurations. A Service port shares all of it with others but name, cluster and namespace, after
+ * which each route is called: so the module knows whose endpoint it learns of (native/latency/watch.c).
+ */
 export function routeConfigurations(routesOf: RoutesOf): NonNullable<Protocol['routes']> {
   const shared = memoize((settings: Settings) => {
     const made = new Map<string, readonly SharedRoute[]>()
@@ -116,11 +119,13 @@ export function routeConfigurations(routesOf: RoutesOf): NonNullable<Protocol['r
       return routes
     }
   })
-  return (name, to, settings, { isDraining, addsForwarded, ...of }) => {
+  return (name, to, settings, { isDraining, addsForwarded, namespace, ...of }) => {
     const cluster = asField(RouteActionSchema.field.cluster, to)
-    const routes = shared(settings)(of).map(({ route, action }) =>
-      asField(VirtualHostSchema.field.routes, merge(route, asField(RouteSchema.field.route, merge(action, cluster)))),
-    )
+    const owner = asField(RouteSchema.field.name, namespace)
+    const routes = shared(settings)(of).map(({ route, action }) => {
+      const toCluster = asField(RouteSchema.field.route, merge(action, cluster))
+      return asField(VirtualHostSchema.field.routes, merge(owner, route, toCluster))
+    })
     const virtualHost = hosts[Number(isDraining)]![Number(addsForwarded)]!
     return merge(
       asField(RouteConfigurationSchema.field.name, name),

@@ -46,6 +46,7 @@ export interface Routing {
   readonly once: Connections
   /** The endpoint learns the client's address and protocol. */
   readonly addsForwarded: boolean
+  readonly namespace: string
 }
 
 export interface SharedProtocol {

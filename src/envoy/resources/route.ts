@@ -32,6 +32,7 @@ export function routeResource(
     others: othersOf(frontend),
     once: connectionsOf(frontend),
     addsForwarded: addsForwarded(frontend, options),
+    namespace: frontend.namespace,
   }
   if (!routes) return undefined
   const bytes = () => routes(name, cluster, settings, routing)

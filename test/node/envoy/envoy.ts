@@ -108,6 +108,8 @@ interface ServeOptions extends PublishOptions {
   readonly heapBytes?: number
   /** Lines a second of a Service port. Default more than any. */
   readonly accessLogRate?: number
+  /** The directory of the module. Default: of the one that ships. */
+  readonly module?: string
   /** Changes each resource before Envoy gets it. */
   readonly change?: (resource: Resource) => Resource
 }
@@ -157,7 +159,15 @@ export const nobody: XdsObserver = {
 export async function serve(
   t: Ends,
   states: readonly PortState[],
-  { bind = true, heapBytes, accessLogRate, hasModule = true, change = same => same, ...options }: ServeOptions = {},
+  {
+    bind = true,
+    heapBytes,
+    accessLogRate,
+    module: given,
+    hasModule = true,
+    change = same => same,
+    ...options
+  }: ServeOptions = {},
 ): Promise<RunningEnvoy> {
   const directory = await mkdtemp(join(tmpdir(), 'lightpath-envoy-'))
   t.after(() => rm(directory, { recursive: true, force: true }))
@@ -167,7 +177,7 @@ export async function serve(
     { node: 'test', mark: 0, adminPort: 0, sockets: directory, heapBytes },
     bind,
   )
-  const [program, module] = await Promise.all([envoyPath(), envoyModule()])
+  const [program, module] = await Promise.all([envoyPath(), given ?? envoyModule()])
   const envoy = await startEnvoy(program, bootstrap, directory, { module })
   t.after(() => envoy.stop())
   const { lines, ...cut } = await startAccessLog(t, directory, states, accessLogRate)

@@ -25,34 +25,37 @@ import { type BalancingNode, lbPolicyOf, loadBalancing } from './loadbalancing.t
  * port's id.
  */
 export function clusterResource(frontend: Frontend, node: BalancingNode = {}): Resource {
-  const { id, settings } = frontend
+  const { id, namespace, settings } = frontend
   const name = resourceNameOf(frontend)
-  const shared = sharedCluster[lbPolicyOf(frontend, node).policy](protocolOf(frontend))(settings)
+  const parts = sharedParts[lbPolicyOf(frontend, node).policy]
+  const balancing = parts.balancing(settings)(namespace)
+  const shared = parts.cluster(protocolOf(frontend))(settings)
   const { field } = ClusterSchema
-  const encoded = () => merge(shared, asField(field.name, name), asField(field.altStatName, id))
+  const encoded = () => merge(balancing, shared, asField(field.name, name), asField(field.altStatName, id))
   return resource(typeUrls.cluster, name, encoded)
 }
 
-/** Everything of a cluster but its names, which depends on policy, protocol and settings only. */
-const sharedCluster = Object.fromEntries(lbPolicies.map(policy => [policy, clusterWith(policy)])) as Readonly<
-  Record<LbPolicy, ReturnType<typeof clusterWith>>
+/** Everything of a cluster but its names, which depends on policy, protocol, settings and namespace only. */
+const sharedParts = Object.fromEntries(lbPolicies.map(policy => [policy, partsWith(policy)])) as Readonly<
+  Record<LbPolicy, ReturnType<typeof partsWith>>
 >
+
+function partsWith(policy: LbPolicy) {
+  return { balancing: loadBalancing(policy), cluster: clusterWith(policy) }
+}
 
 function clusterWith(policy: LbPolicy) {
   return memoize((protocol: Protocol) =>
     memoize((settings: Settings) =>
-      merge(
-        loadBalancing(policy, settings),
-        encode(ClusterSchema, {
-          typedExtensionProtocolOptions: protocol.clusterOptions(settings),
-          clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
-          edsClusterConfig: { edsConfig: fromAds },
-          connectTimeout: duration(settings.upstreamConnectTimeout),
-          circuitBreakers: circuitBreakers(settings),
-          outlierDetection: outlierDetection(policy, settings),
-          upstreamConnectionOptions: { tcpKeepalive: protocol.upstreamKeepalive },
-        }),
-      ),
+      encode(ClusterSchema, {
+        typedExtensionProtocolOptions: protocol.clusterOptions(settings),
+        clusterDiscoveryType: { case: 'type', value: Cluster_DiscoveryType.EDS },
+        edsClusterConfig: { edsConfig: fromAds },
+        connectTimeout: duration(settings.upstreamConnectTimeout),
+        circuitBreakers: circuitBreakers(settings),
+        outlierDetection: outlierDetection(policy, settings),
+        upstreamConnectionOptions: { tcpKeepalive: protocol.upstreamKeepalive },
+      }),
     ),
   )
 }

@@ -11,7 +11,7 @@ import { isByRequest } from '../../../services/settings/envoyprotocol.ts'
 import type { LbPolicy, NodeLbPolicy, Settings } from '../../../services/settings/settings.ts'
 import { Cluster_LbPolicy, ClusterSchema } from '../../api/envoy/config/cluster/v3/cluster_pb.js'
 import { DynamicModulesLoadBalancerConfigSchema } from '../../api/envoy/extensions/load_balancing_policies/dynamic_modules/v3/dynamic_modules_pb.js'
-import { any, duration, encode } from '../../encoding.ts'
+import { any, duration, encode, memoize } from '../../encoding.ts'
 import { envoyModule } from '../../program/module.ts'
 
 /** The properties of a node that decide how endpoints are chosen. */
@@ -47,9 +47,13 @@ const envoysOwn: Readonly<Record<Exclude<LbPolicy, 'PEAK_EWMA'>, Cluster_LbPolic
   MAGLEV: Cluster_LbPolicy.MAGLEV,
 }
 
-/** The part of an encoded cluster. */
-export function loadBalancing(policy: LbPolicy, { slowStart }: Settings): Uint8Array {
-  return encode(ClusterSchema, policy === 'PEAK_EWMA' ? byLatency(slowStart) : envoysOwnPolicy(policy, slowStart))
+/** The part of an encoded cluster, for its namespace. */
+export function loadBalancing(policy: LbPolicy): (settings: Settings) => (namespace: string) => Uint8Array {
+  return memoize(({ slowStart }) => {
+    if (policy === 'PEAK_EWMA') return byLatency(slowStart)
+    const part = encode(ClusterSchema, envoysOwnPolicy(policy, slowStart))
+    return () => part
+  })
 }
 
 function envoysOwnPolicy(policy: keyof typeof envoysOwn, slowStart: number): MessageInitShape<typeof ClusterSchema> {
@@ -65,10 +69,20 @@ function envoysOwnPolicy(policy: keyof typeof envoysOwn, slowStart: number): Mes
   return { lbPolicy }
 }
 
-function byLatency(slowStart: number): MessageInitShape<typeof ClusterSchema> {
+/** Namespaces share the module's table. The name has the namespace: in the configuration an older module wants digits. */
+function byLatency(slowStart: number): (namespace: string) => Uint8Array {
+  const parts = new Map<string, Uint8Array>()
+  return namespace => {
+    const part = parts.get(namespace) ?? encode(ClusterSchema, moduleWith(slowStart, namespace))
+    parts.set(namespace, part)
+    return part
+  }
+}
+
+function moduleWith(slowStart: number, namespace: string): MessageInitShape<typeof ClusterSchema> {
   const typedConfig = any(DynamicModulesLoadBalancerConfigSchema, {
     dynamicModuleConfig: envoyModule,
-    lbPolicyName: 'peak-ewma',
+    lbPolicyName: `peak-ewma/${namespace}`,
     lbPolicyConfig: any(StringValueSchema, { value: String(slowStart) }),
   })
   const name = 'envoy.load_balancing_policies.dynamic_modules'
