@@ -10,10 +10,12 @@ export interface Repeated {
 const soonMs = 20
 
 /**
+ * @param everyMs the time from the end of one check to the next
  * @param share how much of the time the check may take: one that takes long is made more seldom. Of two in a row the
  *   shorter counts: on a busy node each may have waited for a core, or for others on this thread.
+ * @param inStep whether it checks at multiples of `everyMs` instead, so that what follows from checks comes in step, too
  */
-export function repeat(check: () => Promise<void>, everyMs: number, share: number): Repeated {
+export function repeat(check: () => Promise<void>, everyMs: number, share: number, inStep = false): Repeated {
   let isStopped = false
   let isRunning = false
   let hasReason = false
@@ -31,13 +33,19 @@ export function repeat(check: () => Promise<void>, everyMs: number, share: numbe
     const before = took
     took = performance.now() - began
     earliest = began + Math.min(took, before) / share
-    wait(hasReason ? soonMs : everyMs)
+    wait(hasReason ? soonMs : pauseMs())
+  }
+  const pauseMs = () => {
+    if (!inStep) return everyMs
+    const now = performance.now()
+    // Half a step at least, since a timer may end a little before the step that it was for.
+    return Math.ceil(Math.max(now + everyMs / 2, earliest) / everyMs) * everyMs - now
   }
   const wait = (ms: number) => {
     clearTimeout(timer)
     if (!isStopped) timer = setTimeout(run, Math.max(ms, earliest - performance.now())).unref()
   }
-  wait(everyMs)
+  wait(pauseMs())
   return {
     soon: () => {
       if (hasReason) return

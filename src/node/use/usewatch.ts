@@ -58,7 +58,7 @@ export class UseWatch {
   }
 
   watch(): void {
-    this.#task = repeat(() => this.#probe(), everyMs, share)
+    this.#task = repeat(() => this.#probe(), everyMs, share, true)
     this.#tellMode()
   }
 
