@@ -125,6 +125,7 @@ export class Agent {
   async #begin(inherited: readonly VipPort[]): Promise<void> {
     const { envoy, xds, redirectPort, slow, lastingConnections, vanished, use, connectionWatch, accessLog, plan } =
       this.#parts
+    const { exclusions, unanswered } = this.#parts
     await this.#delivery.fillBudget(inherited)
     const written = this.#delivery.beginKernel()
     this.#log.info(plan.counts(), 'synchronised')
@@ -138,6 +139,7 @@ export class Agent {
     xds.start({ storeOf: () => envoy.store, forActive: envoy.boundListeners, observer: envoy.observer, onAccessLog })
     redirectPort.watch()
     vanished.start()
+    if (exclusions.areShared) unanswered.start()
     slow.start()
     lastingConnections.start()
     use.watch()
@@ -169,6 +171,7 @@ export class Agent {
     ])
       part.stop()
     await parts.vanished.stop()
+    await parts.unanswered.stop()
     await parts.slow.stop()
     await parts.lastingConnections.stop()
     await this.#losses?.stop()

@@ -35,6 +35,7 @@ import { watchStall } from './envoy/stall/stallwatch.ts'
 import { XdsEndpoint } from './envoy/xds/endpoint.ts'
 import type { Report } from './events.ts'
 import { NodeExclusions } from './exclusions/exclusions.ts'
+import { UnansweredEndpoints } from './exclusions/unanswered.ts'
 import { externalObstacles } from './externalobstacles.ts'
 import { frontendOf, frontendsTo } from './frontends.ts'
 import { Handovers } from './handovers.ts'
@@ -138,6 +139,7 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
     timesOut: endpoint => exclusions.reachability.timesOut(endpoint),
     log,
   })
+  const unanswered = new UnansweredEndpoints({ families, suspicions: exclusions, log })
   const accessLog = new AccessLog({
     rate: options.accessLogRate,
     servicePortAt: address => envoy.frontendAt(address),
@@ -204,7 +206,7 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
     ...{ facts, plan, kernel, xds, redirectPort, endings, envoy, adminSockets, path, podRules, proof },
     ...{ ejections, slow, cutConnections, lastingConnections, vanished, accessLog, use, health, moves, staying },
     ...{ overload, connectionWatch, overlaySwitch, handovers, misnamed, balanced, lostRequests, healthChecks },
-    exclusions,
+    ...{ exclusions, unanswered },
   }
 }
 

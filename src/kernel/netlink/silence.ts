@@ -3,8 +3,9 @@
  * keepalive. A peer that takes its time to answer, or has no room for more, does both.
  */
 
+import { hostPort, ofHostPort } from '../../net/address.ts'
 import { MalformedMessage, type Message, readAttributes } from './reader.ts'
-import { listTcpBy, readTcpSocket, type TcpFilter, type TcpSocket } from './sockdiag.ts'
+import { listTcpBy, readTcpSocket, type TcpEnd, type TcpFilter, type TcpSocket } from './sockdiag.ts'
 import type { NetlinkSocket } from './socket.ts'
 
 export interface Silence {
@@ -34,6 +35,27 @@ export function listSilent(socket: NetlinkSocket, filter: TcpFilter): readonly S
     return silence === noSilence ? undefined : { ...readTcpSocket(message), ...silence }
   }
   return listTcpBy(socket, filter, read, [infoAttribute])
+}
+
+/**
+ * Lists how long ago each connection to this endpoint, as `hostPort` writes it, last had something acknowledged, in
+ * milliseconds. Throws as `NetlinkSocket.dumpNow`.
+ */
+export function listHeard(socket: NetlinkSocket, endpoint: string): readonly number[] {
+  const { port } = ofHostPort(endpoint)
+  const read = (message: Pick<Message, 'body'>) =>
+    nameOf(readTcpSocket(message).remote) === endpoint ? acknowledgedMsAgo(message) : undefined
+  return listTcpBy(socket, { states: ['established'], remotePort: port }, read, [infoAttribute])
+}
+
+/** Writes an endpoint as `hostPort` does, whatever family the socket has. */
+export function nameOf({ ip, port }: TcpEnd): string {
+  return hostPort(ip.replace(/^::ffff:(?=\d+\.)/, ''), port)
+}
+
+function acknowledgedMsAgo({ body }: Pick<Message, 'body'>): number | undefined {
+  const info = readAttributes(body, 72).get(infoAttribute)
+  return info && info.length >= 60 ? info.readUInt32LE(56) : undefined
 }
 
 /**

@@ -12,11 +12,10 @@
  */
 
 import type { Frontend } from '../../envoy/resources/frontend.ts'
-import { listSilent, type Silence } from '../../kernel/netlink/silence.ts'
-import { destroyTcp, type TcpEnd } from '../../kernel/netlink/sockdiag.ts'
+import { listSilent, nameOf, type Silence } from '../../kernel/netlink/silence.ts'
+import { destroyTcp } from '../../kernel/netlink/sockdiag.ts'
 import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
 import { countTcpTimeouts } from '../../kernel/system/connections/tcptimeouts.ts'
-import { hostPort } from '../../net/address.ts'
 import type { Log } from '../../observe/log.ts'
 import { isByRequest } from '../../services/settings/envoyprotocol.ts'
 import { PeriodicTask } from '../tasks/periodictask.ts'
@@ -110,9 +109,4 @@ export function mayGoElsewhere(frontends: readonly Pick<Frontend, 'layer' | 'end
   const isBalanced = ({ layer, endpoints }: Pick<Frontend, 'layer' | 'endpoints'>) =>
     layer.wants === 'envoy' && isByRequest(layer.protocol) && endpoints.length > 1
   return frontends.length > 0 && frontends.every(isBalanced)
-}
-
-/** Writes an endpoint as `hostPort` does, whatever family Envoy's socket has. */
-function nameOf({ ip, port }: TcpEnd): string {
-  return hostPort(ip.replace(/^::ffff:(?=\d+\.)/, ''), port)
 }

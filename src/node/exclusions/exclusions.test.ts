@@ -85,3 +85,15 @@ test('nothing is connected to where nobody is told', async () => {
     server.close()
   }
 })
+
+test('only what Envoy uses may be suspected, and only once', () => {
+  const { exclusions } = setup()
+  const may = () => ['127.0.0.1:1', '127.0.0.1:2', '127.0.0.3:1'].filter(one => exclusions.maySuspect(one))
+  try {
+    assert.deepEqual(may(), ['127.0.0.1:1'])
+    exclusions.suspect('127.0.0.1:1')
+    assert.deepEqual(may(), [])
+  } finally {
+    exclusions.reachability.stop()
+  }
+})

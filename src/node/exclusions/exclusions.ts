@@ -27,9 +27,19 @@ export class NodeExclusions {
     })
   }
 
-  /** Envoy gets no connection to the endpoint. Without anyone to tell that is for Envoy alone to see to. */
+  /** Envoy or a pod gets no connection to the endpoint. Without anyone to tell that is for Envoy alone to see to. */
   suspect(endpoint: string): void {
-    if (this.#source.report) this.reachability.suspect(endpoint)
+    if (this.areShared) this.reachability.suspect(endpoint)
+  }
+
+  /** Whether this node tells others what it sees. */
+  get areShared(): boolean {
+    return this.#source.report !== undefined
+  }
+
+  /** Whether the endpoint would be looked at were it suspected, and is not yet. */
+  maySuspect(endpoint: string): boolean {
+    return !this.reachability.looksAt(endpoint) && userOf(endpoint, this.#plan) !== undefined
   }
 
   /** What others have found dead, and this node leaves out as far as its plan can spare it. */

@@ -34,7 +34,7 @@ export class Reachability {
     this.#looks = new Looks(options.userOf)
   }
 
-  /** Envoy cannot reach the endpoint, or has lost its connection. */
+  /** The endpoint gives Envoy or pods no connection, or Envoy has lost one. */
   suspect(endpoint: string): void {
     this.#looks.suspect(endpoint, Date.now())
     this.#followNew()
@@ -44,6 +44,11 @@ export class Reachability {
   ask(endpoints: readonly string[]): void {
     this.#looks.ask(endpoints, Date.now())
     this.#followNew()
+  }
+
+  /** Whether attempts to connect to it go on. */
+  looksAt(endpoint: string): boolean {
+    return this.#followed.has(endpoint)
   }
 
   /** See `Looks`. */

@@ -4,11 +4,14 @@ serve NAME tcp|udp PORT [BACKLOG]  tells its name and the client's address, then
 transparent PORT [BACKLOG]         stand-in for Envoy: tells the address that its client meant
 connect [-m MARK | -p FROM] ADDRESS PORT    the first line of the server
 each ADDRESS PORT                  as connect, until two lines differ or 40 connections are made: a line each
+knock ADDRESS PORT RATE SECONDS    as many connections a second, which end when they are answered; prints `ready`
+stay ADDRESS PORT                  sends ten bytes a second, and wants no answer; prints `ready`
 hold ADDRESS PORT                  as connect; then sends each line of stdin and prints the answer
 ask ADDRESS PORT FROM              one datagram from the port FROM, and the answer
 stream ADDRESS PORT FROM           one every 20 ms; each answer with the milliseconds since the last; prints `ready`
 """
 import errno
+import select
 import socket
 import struct
 import sys
@@ -117,6 +120,27 @@ def each(address, port):
         if len(seen) == 2:
             break
     say('\n'.join(sorted(seen)))
+
+
+def knock(address, port, rate, seconds):
+    say('ready')
+    waiting = []
+    for _ in range(int(rate) * int(seconds)):
+        client = socket.socket(family(address), socket.SOCK_STREAM)
+        client.setblocking(False)
+        client.connect_ex((address, int(port)))
+        waiting.append(client)
+        time.sleep(1 / int(rate))
+        for one in select.select([], waiting, [], 0)[1]:
+            waiting.remove(one)
+            one.close()
+
+
+def stay(address, port):
+    with dial(address, port) as client:
+        say('ready')
+        while client.send(b'.'):
+            time.sleep(0.1)
 
 
 def hold(address, port):
