@@ -12,10 +12,10 @@ export const graph = experiment({
   title: 'The service graph of the thesis, at rising rates',
   shows: `gateway → (svc1 → svc3 ∥ svc2 → (svc4 ∥ svc5 → svc6)), two endpoints each, 16 KiB in each request and each answer. Every
 call between services goes through what is compared: seven a request. Load by Fortio, as in the thesis: 20 connections, jitter.`,
-  minutes: { short: 1.4, full: 50 },
+  minutes: { short: 1.4, full: 30 },
   options: {
     short: { ...all, rounds: 1, seconds: 2 },
-    full: { ...all, rounds: 5, seconds: 20 },
+    full: { ...all, rounds: 3, seconds: 20 },
   },
   measure: measureRates,
 })

@@ -80,10 +80,10 @@ export const latency = experiment({
 that of least request beside itself is what the machine's noise makes of 1. Under noise p99 and p99.9 are the machine's, whoever
 chooses: \`native/test/simulation.c\` has the same endpoints without it. PEAK_EWMA is for Services whose endpoints differ, by
 distance, node or load. Where they are alike it gains nothing, so it is not the default.`,
-  minutes: { short: 1.2, full: 55 },
+  minutes: { short: 1.2, full: 33 },
   options: {
     short: { cases: Object.fromEntries(shortCases.map(name => [name, cases[name]!])), rounds: 1, seconds: 5 },
-    full: { cases, rounds: 5, seconds: 20 },
+    full: { cases, rounds: 3, seconds: 20 },
   },
   measure: measureServices,
 })

@@ -32,7 +32,7 @@ export const uneven = experiment({
   shows: `Endpoints that are not alike, as on nodes that are not. The load is open-loop: requests are due at fixed times, and the time
 of each counts from then. A client that waits for an answer before it asks again would leave out just the requests that a stall
 holds up.`,
-  minutes: { short: 1.7, full: 33 },
-  options: { short: { cases, rounds: 1, seconds: 4 }, full: { cases, rounds: 5, seconds: 20 } },
+  minutes: { short: 1.7, full: 20 },
+  options: { short: { cases, rounds: 1, seconds: 4 }, full: { cases, rounds: 3, seconds: 20 } },
   measure: measureServices,
 })
