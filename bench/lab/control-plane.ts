@@ -2,7 +2,7 @@
 
 import { generateKeyPairSync } from 'node:crypto'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { cpSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, type IncomingMessage, request } from 'node:http'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -35,12 +35,26 @@ export class ControlPlane {
     this.kubeconfig = join(network.directory, 'kubeconfig')
   }
 
-  /** @param node the namespace that it is in, and its address there */
-  static async start(network: Network, node: Host): Promise<ControlPlane> {
+  /**
+   * @param node the namespace that it is in, and its address there
+   * @param kept what an earlier one held, by `keep`
+   */
+  static async start(network: Network, node: Host, kept?: string): Promise<ControlPlane> {
     const plane = new ControlPlane(network, node)
+    if (kept !== undefined) cpSync(kept, plane.#data, { recursive: true })
     await plane.#start()
-    await plane.#createNodes()
+    if (kept === undefined) await plane.#createNodes()
     return plane
+  }
+
+  /** Copies what etcd holds to a new directory. */
+  keep(directory: string): void {
+    const partial = `${directory}.partial`
+    rmSync(partial, { recursive: true, force: true })
+    this.signal('SIGSTOP')
+    cpSync(this.#data, partial, { recursive: true })
+    this.signal('SIGCONT')
+    renameSync(partial, directory)
   }
 
   /** Creates all of a cluster and more, each namespace before what is in it. */
@@ -49,10 +63,7 @@ export class ControlPlane {
     more: readonly object[],
     tell: (done: number, all: number) => void = () => {},
   ): Promise<void> {
-    const numbers = Array.from({ length: cluster.size.services }, (_, number) => number)
-    const objects = numbers.flatMap(number => [cluster.service(number), cluster.slice(number)])
-    const all = [...cluster.namespaces(), ...objects, ...more]
-    await this.create(all, tell)
+    await this.create([...objectsOf(cluster), ...more], tell)
   }
 
   /** Those of the network, all in one zone. */
@@ -152,7 +163,7 @@ export class ControlPlane {
     const etcd = await this.#spawn(
       this.#node,
       'etcd',
-      [`--data-dir=${path('etcd')}`, '--unsafe-no-fsync'],
+      [`--data-dir=${this.#data}`, '--unsafe-no-fsync'],
       path('etcd.log'),
     )
     const flags = {
@@ -187,6 +198,10 @@ export class ControlPlane {
     await Promise.all(Array.from({ length: creators }, createSome))
   }
 
+  get #data(): string {
+    return join(this.#network.directory, 'etcd')
+  }
+
   get #socket(): string {
     return join(this.#network.directory, 'api.sock')
   }
@@ -194,6 +209,12 @@ export class ControlPlane {
   #spawn({ netns }: Pick<LabNode, 'netns'>, program: string, args: readonly string[], logFile: string): Promise<Child> {
     return this.#network.processes.spawnIn(netns, resolve(programs, program), args, { logFile })
   }
+}
+
+/** Its namespaces, Services and EndpointSlices. */
+export function objectsOf(cluster: Cluster): readonly object[] {
+  const numbers = Array.from({ length: cluster.size.services }, (_, number) => number)
+  return [...cluster.namespaces(), ...numbers.flatMap(number => [cluster.service(number), cluster.slice(number)])]
 }
 
 interface Answer {

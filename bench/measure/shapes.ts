@@ -7,7 +7,8 @@
 import { randomInt } from 'node:crypto'
 import type { LabNode, Network } from '../../src/lab/network.ts'
 import { pause } from '../../src/lab/wait.ts'
-import { ControlPlane } from '../lab/control-plane.ts'
+import type { ControlPlane } from '../lab/control-plane.ts'
+import { filledControlPlane } from '../lab/filled.ts'
 import { Cluster, type Size } from '../lab/generate.ts'
 import { inNetwork } from '../lab/in-network.ts'
 import { cpuTime } from '../lab/node.ts'
@@ -58,8 +59,7 @@ longer than the limit is ended. The short form has a tenth of the Services.`,
 async function measureShape(network: Network, size: Size, options: ShapeOptions): Promise<Report> {
   const [node1, node2] = network.nodes as readonly [LabNode, LabNode]
   const cluster = new Cluster(size)
-  const plane = await ControlPlane.start(network, node1)
-  await plane.load(cluster, [], progress('created at the API server'))
+  const plane = await filledControlPlane(network, node1, cluster, progress('created at the API server'))
   const ours = await measure(plane, cluster, options, 'Lightpath', await lightpath(network, node1, plane))
   const theirs = await measure(plane, cluster, options, 'kube-proxy', await kubeProxy(node2, plane))
   return report(size, options, ours, theirs)
