@@ -121,12 +121,12 @@ export function createParts(options: AgentOptions, source: Source, log: Log, rep
     log,
   })
   const slow = new SlowEndpoints({
-    frontends: () => slowWatched(plan, envoy),
+    frontends: () => slowWatched(envoy),
     latencies: endpoints => readLatencies(sockets.directory, endpoints),
     eject: (frontend, endpoints) => ejections.slow(frontend, endpoints),
   })
   const balanced = new Balanced({
-    ports: () => balancedByLatency(plan, envoy),
+    ports: () => balancedByLatency(envoy),
     latencies: endpoints => readLatencies(sockets.directory, endpoints),
   })
   const cutConnections = new CutConnections((id, endConnections) => envoy.observe(id, { endConnections }))

@@ -199,6 +199,11 @@ export class EnvoyLayer {
     return this.#publisher.frontendOf(id)
   }
 
+  /** All that are published, also those that are draining. */
+  frontends(): readonly Frontend[] {
+    return Array.from(this.#published.entries(), ([, { frontend }]) => frontend)
+  }
+
   lbPolicyOf(frontend: Frontend): LbPolicy {
     return lbPolicyOf(frontend, this.#publisher.options).policy
   }
@@ -217,11 +222,8 @@ export class EnvoyLayer {
     const [life, published] = [this.#lives.get(id), this.#published.get(id)]
     if (!life || !published) return undefined
     const shared = this.#published.sharedOf(published.frontend)
-    return viewOf(life, published, shared, this.#publisher.options, {
-      store: this.store,
-      envoys: this.envoys,
-      nacks: this.#nacks,
-    })
+    const { store, envoys } = this
+    return viewOf(life, published, shared, this.#publisher.options, { store, envoys, nacks: this.#nacks })
   }
 
   stop(): void {
