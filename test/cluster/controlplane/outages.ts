@@ -107,8 +107,8 @@ export function testOutages(domains: () => Domains, servedSince: () => number): 
 
   test('a zone that is cut off from the API server reads by the other one, which notices nothing, and misses nothing', async t => {
     const { cluster } = domains()
-    // Who was told by the other zone before would notice nothing either.
-    await untilNear(cluster, far, (_, replica) => far.includes(replica))
+    // Who was told by the other zone before would notice nothing either, or be cut off with it.
+    await untilNear(cluster, nodes, (node, replica) => (near.includes(node) ? near : far).includes(replica))
     await cluster.kubectl(...expose('before'))
     await eventually(60, async () => {
       for (const node of nodes) assert.ok(await knows(node, 'before'))

@@ -24,5 +24,5 @@ export const endings: readonly Input[] = [
     server: [request, 'HTTP/1.1 200 OK\r\nX-', fin],
   },
   { name: 'an endpoint that never answers', client: [get()], server: [request, 60_000] },
-  { name: 'a POST written and closed at once', client: [post, fin], server: [request, ok] },
+  { name: 'a POST written and closed at once', client: [post, fin], server: [request, ok, fin] },
 ]
