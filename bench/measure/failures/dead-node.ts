@@ -50,13 +50,26 @@ interface Subject extends Frontend {
 
 export async function measureDeadNode(run: Run, options: DeadNodeOptions): Promise<Findings> {
   const rounds: Round[] = []
+  const fresh: Round[] = []
   await inBuilt(labNetwork, build, async built => {
     for (let round = 0; round < options.rounds; round++) {
       rounds.push(await run.step(`round ${round + 1}`, async () => measure(await built(), options)))
+      fresh.push(
+        await run.step(`round ${round + 1}, new connections only`, async () =>
+          measure(onlyFresh(await built()), options),
+        ),
+      )
     }
   })
-  return { tables: [table(rounds, options)], data: { options, rounds } }
+  return { tables: [table(rounds, fresh, options)], data: { options, rounds, fresh } }
 }
+
+/** Nothing that Envoy or a kept connection notices tells of the dead node then. */
+function onlyFresh(built: Built): Built {
+  return { ...built, subjects: built.subjects.filter(({ fresh }) => fresh) }
+}
+
+type Built = Awaited<ReturnType<typeof build>>
 
 async function build(network: Parameters<typeof FailureLab.build>[0]) {
   const lab = await FailureLab.build(network)
@@ -72,7 +85,7 @@ async function build(network: Parameters<typeof FailureLab.build>[0]) {
 }
 
 async function measure(
-  { lab, endpoints, subjects }: Awaited<ReturnType<typeof build>>,
+  { lab, endpoints, subjects }: Built,
   { seconds, noticedAfter }: DeadNodeOptions,
 ): Promise<Round> {
   lab.exclusions()
@@ -112,8 +125,14 @@ function keyOf(name: string, proxy: string): string {
   return `${name}-${proxy}`
 }
 
-function table(rounds: readonly Round[], { seconds, noticedAfter }: DeadNodeOptions) {
-  const rows = loads.flatMap(({ title, name, fresh }) =>
+function table(together: readonly Round[], alone: readonly Round[], { seconds, noticedAfter }: DeadNodeOptions) {
+  const measured = [
+    ...loads.map(kind => ({ kind, title: kind.title, rounds: together })),
+    ...loads
+      .filter(({ fresh }) => fresh)
+      .map(kind => ({ kind, title: `${kind.title}, and nothing else`, rounds: alone })),
+  ]
+  const rows = measured.flatMap(({ kind: { name, fresh }, title, rounds }) =>
     (['nftables', 'lightpath'] as const).map(proxy => {
       const its = rounds.map(({ outcomes }) => outcomes[keyOf(name, proxy)]!)
       const [failed, disturbed] = [its.map(one => one.failed), its.map(one => one.disturbed)]
@@ -134,12 +153,14 @@ function table(rounds: readonly Round[], { seconds, noticedAfter }: DeadNodeOpti
     seconds > noticedAfter
       ? `after ${noticedAfter} s, when Kubernetes would, its endpoints are taken away`
       : 'nobody takes its endpoints away meanwhile: Kubernetes would after about 50 s'
+  const count = together.length === 1 ? 'one round' : `${together.length} rounds`
+  const [withGets, without] = [together, alone].map(rounds => spread(rounds.map(({ excluded }) => excluded)))
   return {
-    title: `One of four nodes loses all its packets for ${seconds} s, under 300 requests/s by each proxy`,
+    title: `One of four nodes loses all its packets for ${seconds} s, under ${load.rate} requests/s of each kind by each proxy`,
     header: ['', 'requests', 'failed', 'the last that failed or waited', 'longest', 'aim'],
     rows,
     notes: [
-      `${rounds.length === 1 ? 'one round' : `${rounds.length} rounds`}; the control planes exclude the node after ${spread(rounds.map(({ excluded }) => excluded))} s; ${noticed}`,
+      `${count}; the control planes exclude the node after ${withGets} s, ${without} s where nothing tells of it but new connections; ${noticed}`,
       `a request has failed that has no answer within 5 s of when it was due; waited: for more than ${disturbingMs} ms; counted from the node's death to when the last such request was due`,
       'a quarter of the endpoints are on the node; GETs by Lightpath go through Envoy, the others by its kernel layer; clients of kube-proxy are on a node of their own',
     ],
