@@ -19,6 +19,7 @@
 #include <time.h>
 
 #include "../clock.h"
+#include "crowd.h"
 #include "detect.h"
 #include "misnamed.h"
 #include "patience.h"
@@ -26,6 +27,13 @@
 
 /** Of a request's head, so that an Upgrade is seen. */
 enum { MOST_HEAD_BYTES = 8192 };
+
+/** A client's connection, until it is known what it speaks. */
+struct client {
+  struct crowd_place place;
+  /** For how many bytes Envoy is to make room while it waits. It writes all of that first, which is most of what an idle connection costs. */
+  size_t room;
+};
 
 static char configuration;
 
@@ -36,13 +44,18 @@ void *envoy_dynamic_module_on_listener_filter_config_new(void *envoy, struct env
 
 void envoy_dynamic_module_on_listener_filter_config_destroy(void *config) { (void)config; }
 
-/** Nothing is kept of a connection. */
 void *envoy_dynamic_module_on_listener_filter_new(void *config, void *filter) {
-  (void)filter;
-  return config;
+  (void)config, (void)filter;
+  struct client *client = malloc(sizeof *client);
+  if (client != NULL) *client = (struct client){.room = MOST_HEAD_BYTES};
+  return client;
 }
 
-void envoy_dynamic_module_on_listener_filter_destroy(void *in_module) { (void)in_module; }
+void envoy_dynamic_module_on_listener_filter_destroy(void *in_module) {
+  struct client *client = in_module;
+  crowd_leave(client->place);
+  free(client);
+}
 
 static void report(void *filter, const char *spoke) {
   struct envoy_text ip = {"", 0};
@@ -100,26 +113,34 @@ static ssize_t await_bytes(void *filter, int socket, char *bytes, size_t size) {
   return length;
 }
 
+/** Until the client speaks or its time is over. */
+static int wait(void *filter, struct client *client) {
+  client->place = crowd_join(address_of(filter));
+  return client->place.is_taken ? ENVOY_STOP : ENVOY_CONTINUE;
+}
+
 int envoy_dynamic_module_on_listener_filter_on_accept(void *filter, void *in_module) {
-  (void)in_module;
   int socket = (int)envoy_dynamic_module_callback_listener_filter_get_socket_fd(filter);
   char bytes[MOST_HEAD_BYTES];
   ssize_t length = await_bytes(filter, socket, bytes, sizeof bytes);
   if (length > 0) return decide(filter, bytes, (size_t)length);
-  return is_silent(length) ? ENVOY_STOP : ENVOY_CONTINUE;
+  return is_silent(length) ? wait(filter, in_module) : ENVOY_CONTINUE;
 }
 
 int envoy_dynamic_module_on_listener_filter_on_data(void *filter, void *in_module, size_t length) {
-  (void)in_module, (void)length;
+  (void)length;
+  struct client *client = in_module;
   patience_learn(address_of(filter), true, 0);
   struct envoy_text text;
   if (!envoy_dynamic_module_callback_listener_filter_get_buffer_chunk(filter, &text)) return ENVOY_STOP;
+  // Envoy reads again where more room is asked for than it made.
+  if (text.length == client->room && client->room < MOST_FIRST_BYTES) client->room *= 2;
   return decide(filter, text.start, text.length);
 }
 
 size_t envoy_dynamic_module_on_listener_filter_get_max_read_bytes(void *filter, void *in_module) {
-  (void)filter, (void)in_module;
-  return MOST_FIRST_BYTES;
+  (void)filter;
+  return ((struct client *)in_module)->room;
 }
 
 void envoy_dynamic_module_on_listener_filter_on_close(void *filter, void *in_module) { (void)filter, (void)in_module; }

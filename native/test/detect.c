@@ -1,6 +1,7 @@
 /* What is known of some first bytes, that all that may still be told is waited for, and random bytes by which nothing is read beyond them. */
 
 #include "../detection/detect.h"
+#include "tests.h"
 
 #include <assert.h>
 #include <stdlib.h>

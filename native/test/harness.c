@@ -10,6 +10,7 @@
 #include "../envoy.h"
 #include "../halfclose/later.h"
 #include "../module.h"
+#include "tests.h"
 
 enum { MOST_CONNECTIONS = 64, MOST_REQUESTS = 8, MOST_POSTED = 65536 };
 
@@ -182,12 +183,6 @@ bool envoy_dynamic_module_callback_http_filter_get_attribute_int(void *filter, i
 }
 
 void run_later(uint64_t ms);
-/** In detect.c: random bytes, and what is known of some. */
-void test_detection(unsigned (*draw)(unsigned));
-/** In serverfirst.c. */
-void test_server_first(void);
-/** In patience.c. */
-void test_patience(void);
 
 static void run_posted(void) {
   run_later(1);
@@ -275,6 +270,7 @@ int main(int words, char **arguments) {
   test_detection(draw);
   test_server_first();
   test_patience();
+  test_crowd();
   configurations[0] = envoy_dynamic_module_on_network_filter_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"", 0});
   configurations[1] = envoy_dynamic_module_on_network_filter_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"5", 1});
   assert(envoy_dynamic_module_on_network_filter_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"5s", 2}) == NULL);

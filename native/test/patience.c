@@ -1,6 +1,7 @@
 /* How long clients that keep silent hold up a worker, in virtual time. */
 
 #include "../detection/patience.h"
+#include "tests.h"
 
 #include <assert.h>
 

@@ -6,6 +6,7 @@
 
 #include "../detection/misnamed.h"
 #include "../module.h"
+#include "tests.h"
 
 static struct envoy_text written;
 static unsigned reported;

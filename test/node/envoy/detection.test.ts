@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { connect as connectHttp2, createServer as createHttp2Server } from 'node:http2'
 import type { Socket } from 'node:net'
+import { availableParallelism } from 'node:os'
 import { describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
@@ -14,6 +15,9 @@ import {
   serve,
   servicePort,
 } from './envoy.ts'
+
+/** For each of Envoy's workers: native/detection/crowd.h. */
+const mostInCrowd = 64
 
 /** The settings of http ports by their listeners. */
 const listeners = { 'a listener of its own': { idleTimeout: 60_000 }, 'a shared listener': {} } as const
@@ -47,6 +51,34 @@ test('how long a silent client is waited for is set for the node, and for a port
   const hasty = await client(t, ofNode!.port.port)
   await hasty.until('220 mail ESMTP\r\n')
   assert.equal(patient.received, '')
+})
+
+test('of the silent clients of one address so many are waited for, and others are served as TCP at once', async t => {
+  let connections = 0
+  const endpoint = await rawEndpoint(t, socket => {
+    connections++
+    socket.on('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
+  })
+  const state = await servicePort('idle', 'http', [endpoint.port], { firstBytesTimeout: 15_000 })
+  await serve(t, [state])
+  const request = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+  const clients = await Promise.all(
+    Array.from({ length: 2 * mostInCrowd * availableParallelism() }, () => client(t, state.port.port)),
+  )
+  await eventually(
+    () => connections >= clients.length / 3,
+    () => `${connections} connections to the endpoint`,
+  )
+  // Kept waiting are those that came first, of whichever worker.
+  clients[0]!.send(request)
+  assert.match(await clients[0]!.untilEnd(), /x-envoy-upstream-service-time/i)
+  clients.at(-1)!.send(request)
+  assert.doesNotMatch(await clients.at(-1)!.untilEnd(), /x-envoy-upstream-service-time/i)
+  assert.ok(clients.slice(1, -1).every(({ ended }) => ended === undefined))
+  const other = await client(t, state.port.port, '127.0.0.1', '127.0.0.2')
+  await sleep(100)
+  other.send(request)
+  assert.match(await other.untilEnd(), /x-envoy-upstream-service-time/i)
 })
 
 test('a connection that stays open is reported no more after a while, and has no line of a failed attempt while it lasts', async t => {
@@ -205,6 +237,21 @@ for (const kind of kinds) {
         session.destroy()
       }
       assert.equal(Buffer.concat(chunks).toString(), '1')
+    })
+
+    test('waits for the rest of a first line that is long', async t => {
+      const { port } = await rawEndpoint(t, socket => {
+        socket.once('data', chunk => socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${chunk.length}\r\n\r\n${chunk}`))
+      })
+      const state = await servicePort('long', 'http', [port], { ...listeners[kind], firstBytesTimeout: 15_000 })
+      await serve(t, [state])
+      const raw = await client(t, state.port.port)
+      for (const part of ['BREW /', ...Array.from({ length: 6 }, () => 'x'.repeat(4000))]) {
+        await sleep(20)
+        raw.send(part)
+      }
+      raw.send(' HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+      assert.match(await raw.untilEnd(), /x-envoy-attempt-count: 1/i)
     })
 
     test('serves a request on a connection that was silent for seconds', async t => {

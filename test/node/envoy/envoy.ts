@@ -236,8 +236,13 @@ export interface RawClient {
 }
 
 /** A client that sends and sees bytes, not messages. */
-export async function client(t: TestContext, port: number, host = '127.0.0.1'): Promise<RawClient> {
-  const socket = connect({ host, port, allowHalfOpen: true })
+export async function client(
+  t: TestContext,
+  port: number,
+  host = '127.0.0.1',
+  localAddress?: string,
+): Promise<RawClient> {
+  const socket = connect({ host, port, localAddress, allowHalfOpen: true })
   t.after(() => socket.destroy())
   let received = ''
   let ended: RawClient['ended']
