@@ -57,14 +57,18 @@ void envoy_dynamic_module_on_listener_filter_destroy(void *in_module) {
   free(client);
 }
 
+static void set_metadata(void *filter, struct envoy_text key, struct envoy_text value) {
+  envoy_dynamic_module_callback_listener_filter_set_dynamic_metadata_string(filter, metadata_namespace, key, value);
+}
+
 static void report(void *filter, const char *spoke) {
   struct envoy_text ip = {"", 0};
   uint32_t port = 0;
+  set_metadata(filter, client_first_key, (struct envoy_text){"true", 4});
   if (spoke == NULL) return;
   envoy_dynamic_module_callback_listener_filter_get_local_address(filter, &ip, &port);
   if (!misnamed_may_report(BY_CLIENT, ip, port)) return;
-  struct envoy_text value = {spoke, strlen(spoke)};
-  envoy_dynamic_module_callback_listener_filter_set_dynamic_metadata_string(filter, metadata_namespace, metadata_key, value);
+  set_metadata(filter, spoke_key, (struct envoy_text){spoke, strlen(spoke)});
 }
 
 static int decide(void *filter, const char *bytes, size_t length) {

@@ -7,7 +7,10 @@
 
 #include "../envoy.h"
 
-static const struct envoy_text metadata_namespace = {"lightpath", 9}, metadata_key = {"spoke", 5};
+static const struct envoy_text metadata_namespace = {"lightpath", 9}, spoke_key = {"spoke", 5};
+
+/** That the client spoke first, and no HTTP, whether that is reported or not. */
+static const struct envoy_text client_first_key = {"client-first", 12};
 
 enum misnamed_by { BY_CLIENT, BY_SERVER, MISNAMED_KINDS };
 

@@ -56,16 +56,16 @@ static void on_write(void *filter, void *in_module, size_t length) {
   struct connection *connection = in_module;
   if (connection->is_known || length == 0) return;
   connection->is_known = true;
-  struct envoy_text bytes = first_bytes(filter), spoke;
+  struct envoy_text bytes = first_bytes(filter), first;
   // A client that has spoken waits for nothing, though its bytes come here later.
-  if (envoy_dynamic_module_callback_network_get_dynamic_metadata_string(filter, metadata_namespace, metadata_key, &spoke)) return;
+  if (envoy_dynamic_module_callback_network_get_dynamic_metadata_string(filter, metadata_namespace, client_first_key, &first)) return;
   if (bytes.length == 0 || is_http_answer(bytes.start, bytes.length)) return;
   struct envoy_text ip = {"", 0};
   uint32_t port = 0;
   envoy_dynamic_module_callback_network_filter_get_local_address(filter, &ip, &port);
   if (!misnamed_may_report(BY_SERVER, ip, port)) return;
   envoy_dynamic_module_callback_network_set_dynamic_metadata_string(
-      filter, metadata_namespace, metadata_key, (struct envoy_text){"server first", 12});
+      filter, metadata_namespace, spoke_key, (struct envoy_text){"server first", 12});
 }
 
 static void on_event(void *connection, int event) { (void)connection, (void)event; }

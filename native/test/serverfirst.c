@@ -38,8 +38,8 @@ static bool has_spoken;
 
 bool envoy_dynamic_module_callback_network_get_dynamic_metadata_string(
     void *filter, struct envoy_text name, struct envoy_text key, struct envoy_text *value) {
-  assert(filter != NULL && name.length == 9 && key.length == 5);
-  *value = (struct envoy_text){"TLS", 3};
+  assert(filter != NULL && name.length == 9 && key.length == 12);
+  *value = (struct envoy_text){"true", 4};
   return has_spoken;
 }
 

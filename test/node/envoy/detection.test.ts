@@ -173,6 +173,23 @@ for (const kind of kinds) {
       assert.deepEqual(spoke().toSorted(), ['test/misnamed/http TLS', 'test/misnamed/http no HTTP'])
     })
 
+    test('has no server that speaks first where its clients do, of however many not all are reported', async t => {
+      const { port, spoke } = await misnamed(t, kind, socket => void socket.write('220 mail ESMTP\r\n'))
+      for (let i = 0; i < 12; i++) {
+        const raw = await client(t, port)
+        raw.send('\u0016\u0003\u0001\u0000')
+        await raw.until('220 mail ESMTP\r\n')
+        raw.end()
+      }
+      await eventually(
+        () => spoke().length >= 2,
+        () => `${spoke()}`,
+      )
+      // What a server speaks is looked at every two seconds, and as the connection ends.
+      await sleep(3000)
+      assert.deepEqual(new Set(spoke()), new Set(['test/misnamed/http TLS']))
+    })
+
     test('has no line in the access log for what it answers well', async t => {
       const { port, accessLog } = await misnamed(t, kind, socket => void socket.pipe(socket))
       const raw = await client(t, port)
