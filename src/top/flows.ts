@@ -26,25 +26,21 @@ export async function readConnections(
 ): Promise<ReadonlyMap<string, PortConnections>> {
   const find = finderOf(frontends)
   const found = new Map<string, { open: number; pinned: Map<string, number> }>()
-  const socket = new NetlinkSocket('netfilter')
-  try {
-    for (const family of families) {
-      await mapFlows(socket, { family, protocol: 'TCP' }, ({ original, reply, mark, isOpen }) => {
-        if (!isOpen) return
-        const isEnvoys = isRedirected({ mark, reply }, options)
-        // A flow that is not translated, such as to a port of the node itself, is no Service's.
-        if (!isEnvoys && reply.source === original.destination) return
-        const key = find(original.destination, original.destinationPort)
-        if (key === undefined) return
-        const port = found.get(key) ?? { open: 0, pinned: new Map() }
-        found.set(key, port)
-        port.open++
-        const endpoint = hostPort(reply.source, reply.sourcePort)
-        if (!isEnvoys) port.pinned.set(endpoint, (port.pinned.get(endpoint) ?? 0) + 1)
-      })
-    }
-  } finally {
-    socket.close()
+  using socket = new NetlinkSocket('netfilter')
+  for (const family of families) {
+    await mapFlows(socket, { family, protocol: 'TCP' }, ({ original, reply, mark, isOpen }) => {
+      if (!isOpen) return
+      const isEnvoys = isRedirected({ mark, reply }, options)
+      // A flow that is not translated, such as to a port of the node itself, is no Service's.
+      if (!isEnvoys && reply.source === original.destination) return
+      const key = find(original.destination, original.destinationPort)
+      if (key === undefined) return
+      const port = found.get(key) ?? { open: 0, pinned: new Map() }
+      found.set(key, port)
+      port.open++
+      const endpoint = hostPort(reply.source, reply.sourcePort)
+      if (!isEnvoys) port.pinned.set(endpoint, (port.pinned.get(endpoint) ?? 0) + 1)
+    })
   }
   return found
 }

@@ -192,6 +192,10 @@ export class NetlinkSocket {
     closeSocket(this.fd)
   }
 
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
   #send({ type, flags: more = 0, body }: Request, added: number): number {
     const sequence = this.nextSequence()
     this.#writer.clear()
@@ -248,10 +252,6 @@ export function withSocket<T>(
   options: NetlinkOptions,
   work: (socket: NetlinkSocket) => T,
 ): T {
-  const socket = new NetlinkSocket(protocol, options)
-  try {
-    return work(socket)
-  } finally {
-    socket.close()
-  }
+  using socket = new NetlinkSocket(protocol, options)
+  return work(socket)
 }

@@ -1,7 +1,7 @@
 /** Fills the conntrack table of a network namespace of a lab with flows that nobody sends, which the kernel does not drop for others. */
 
 import { flags, NetlinkError } from '../../kernel/netlink/answer.ts'
-import { NetlinkSocket } from '../../kernel/netlink/socket.ts'
+import { withSocket } from '../../kernel/netlink/socket.ts'
 import type { MessageWriter } from '../../kernel/netlink/writer.ts'
 import { netnsPath } from '../leftovers.ts'
 
@@ -17,7 +17,7 @@ const fillMark = 0x66756c6c
 
 /** Returns how many there was room for. */
 export function fillConntrack(netns: string): number {
-  return withSocket(netns, socket => {
+  return withSocket('netfilter', { netns: netnsPath(netns) }, socket => {
     for (let count = 0; ; count++) {
       try {
         const body = (writer: MessageWriter) => writeFlow(writer, count)
@@ -31,21 +31,12 @@ export function fillConntrack(netns: string): number {
 }
 
 export function freeConntrack(netns: string): void {
-  withSocket(netns, socket =>
+  withSocket('netfilter', { netns: netnsPath(netns) }, socket =>
     socket.request({
       type: types.delete,
       body: writer => writer.raw(ipv4).be32(attributes.mark, fillMark).be32(attributes.markMask, 0xffff_ffff),
     }),
   )
-}
-
-function withSocket<T>(netns: string, use: (socket: NetlinkSocket) => T): T {
-  const socket = new NetlinkSocket('netfilter', { netns: netnsPath(netns) })
-  try {
-    return use(socket)
-  } finally {
-    socket.close()
-  }
 }
 
 /** Of the addresses for benchmarks (RFC 2544), a flow for each number. */

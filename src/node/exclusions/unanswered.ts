@@ -55,12 +55,8 @@ export class UnansweredEndpoints {
   async #look(): Promise<number> {
     const began = performance.now()
     try {
-      const socket = new NetlinkSocket('netfilter', { netns: this.#options.netns })
-      try {
-        await this.#search(socket, began)
-      } finally {
-        socket.close()
-      }
+      using socket = new NetlinkSocket('netfilter', { netns: this.#options.netns })
+      await this.#search(socket, began)
     } catch (error) {
       this.#options.log.warn(
         { reason: (error as Error).message },

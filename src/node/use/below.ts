@@ -40,25 +40,20 @@ async function withBelow<T>(
   options: BelowOptions,
   work: (flows: readonly Flow[], socket: NetlinkSocket) => T,
 ): Promise<T> {
-  const socket = new NetlinkSocket('netfilter')
-  try {
-    const wanted = new Set(frontends.map(({ ip, port }) => hostPort(ip, port)))
-    const [first] = frontends
-    // For one address the kernel selects; for several all flows are searched here.
-    const original =
-      first && frontends.length === 1 ? { destination: first.ip, destinationPort: first.port } : undefined
-    const found: Flow[] = []
-    for (const family of new Set(frontends.flatMap(({ ip }) => familyOf(ip) ?? []))) {
-      const mark = { value: 0, mask: options.steeringMark }
-      found.push(...(await listFlows(socket, { family, protocol: 'TCP', mark, ...(original && { original }) })))
-    }
-    const isBelow = ({ original, reply, isOpen, mark }: Flow) =>
-      isOpen &&
-      !isRedirected({ mark, reply }, options) &&
-      reply.source !== original.destination &&
-      wanted.has(hostPort(original.destination, original.destinationPort))
-    return work(found.filter(isBelow), socket)
-  } finally {
-    socket.close()
+  using socket = new NetlinkSocket('netfilter')
+  const wanted = new Set(frontends.map(({ ip, port }) => hostPort(ip, port)))
+  const [first] = frontends
+  // For one address the kernel selects; for several all flows are searched here.
+  const original = first && frontends.length === 1 ? { destination: first.ip, destinationPort: first.port } : undefined
+  const found: Flow[] = []
+  for (const family of new Set(frontends.flatMap(({ ip }) => familyOf(ip) ?? []))) {
+    const mark = { value: 0, mask: options.steeringMark }
+    found.push(...(await listFlows(socket, { family, protocol: 'TCP', mark, ...(original && { original }) })))
   }
+  const isBelow = ({ original, reply, isOpen, mark }: Flow) =>
+    isOpen &&
+    !isRedirected({ mark, reply }, options) &&
+    reply.source !== original.destination &&
+    wanted.has(hostPort(original.destination, original.destinationPort))
+  return work(found.filter(isBelow), socket)
 }

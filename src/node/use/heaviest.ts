@@ -27,19 +27,15 @@ export interface EnvoyConnections {
 export async function countInEnvoy(options: EnvoyConnectionsOptions): Promise<EnvoyConnections> {
   const byPort = new Map<string, number>()
   let total = 0
-  const socket = new NetlinkSocket('netfilter')
-  try {
-    for (const family of options.families) {
-      await mapFlows(socket, { family, protocol: 'TCP' }, flow => {
-        if (!flow.isOpen || !isRedirected(flow, options)) return
-        total++
-        const { destination, destinationPort } = flow.original
-        const id = options.portAt(destination, destinationPort)
-        if (id !== undefined) byPort.set(id, (byPort.get(id) ?? 0) + 1)
-      })
-    }
-  } finally {
-    socket.close()
+  using socket = new NetlinkSocket('netfilter')
+  for (const family of options.families) {
+    await mapFlows(socket, { family, protocol: 'TCP' }, flow => {
+      if (!flow.isOpen || !isRedirected(flow, options)) return
+      total++
+      const { destination, destinationPort } = flow.original
+      const id = options.portAt(destination, destinationPort)
+      if (id !== undefined) byPort.set(id, (byPort.get(id) ?? 0) + 1)
+    })
   }
   return { total, byPort }
 }

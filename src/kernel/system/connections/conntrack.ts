@@ -82,23 +82,19 @@ export interface Reconciliation {
  * `listFlows`.
  */
 export async function removeStaleFlows(frontends: StaleFrontends, netns?: string): Promise<readonly Reconciliation[]> {
-  const socket = new NetlinkSocket('netfilter', { netns })
-  try {
-    const done: Reconciliation[] = []
-    for (const filter of searchesFor(frontends)) {
-      const began = performance.now()
-      const stale = await mapFlows(socket, filter, flow => (isStale(flow, frontends) ? flow : undefined))
-      let removed = 0
-      for (const flow of stale) {
-        if (deleteFlow(socket, flow)) removed++
-        if (isTurnOver()) await nextTurn()
-      }
-      done.push({ family: filter.family, removed, milliseconds: performance.now() - began })
+  using socket = new NetlinkSocket('netfilter', { netns })
+  const done: Reconciliation[] = []
+  for (const filter of searchesFor(frontends)) {
+    const began = performance.now()
+    const stale = await mapFlows(socket, filter, flow => (isStale(flow, frontends) ? flow : undefined))
+    let removed = 0
+    for (const flow of stale) {
+      if (deleteFlow(socket, flow)) removed++
+      if (isTurnOver()) await nextTurn()
     }
-    return done
-  } finally {
-    socket.close()
+    done.push({ family: filter.family, removed, milliseconds: performance.now() - began })
   }
+  return done
 }
 
 /** One for each family and protocol: each search passes all entries, however few it finds. */

@@ -31,13 +31,9 @@ export interface EnvoySockets {
  * kernel cannot end connections.
  */
 export function endConnections(unwanted: Unwanted, envoy: EnvoySockets): number {
-  const socket = new NetlinkSocket('sockDiag')
-  try {
-    const open = listTcp(socket, { states: ['established', 'closeWait'] })
-    return open.filter(found => isUnwanted(found, unwanted, envoy) && destroyTcp(socket, found)).length
-  } finally {
-    socket.close()
-  }
+  using socket = new NetlinkSocket('sockDiag')
+  const open = listTcp(socket, { states: ['established', 'closeWait'] })
+  return open.filter(found => isUnwanted(found, unwanted, envoy) && destroyTcp(socket, found)).length
 }
 
 export function isUnwanted(
