@@ -38,6 +38,11 @@ function byFault(what: string, row: string, figure: 'failed' | 'disturbed'): Com
   return { what, experiment: 'chaos', table: 0, theirs: { row, column: first }, ours: { row, column: first + 3 } }
 }
 
+function byLoadOnDeadNode(what: string, load: string): Comparison {
+  const place = (proxy: string): Place => ({ row: `${load}, ${proxy}`, column: 'failed' })
+  return { what, experiment: 'dead-node', table: 0, theirs: place('kube-proxy'), ours: place('Lightpath') }
+}
+
 const comparisons: readonly Comparison[] = [
   byVariant('seven services call each other: mean', 'graph', 0, 'mean', ' ms'),
   byVariant('the same, p99', 'graph', 0, 'p99', ' ms'),
@@ -62,6 +67,8 @@ const comparisons: readonly Comparison[] = [
     'the node of an endpoint gone: all its packets are dropped',
     'disturbed',
   ),
+  byLoadOnDeadNode('one of four nodes dies: GETs that fail', 'GETs on kept connections'),
+  byLoadOnDeadNode('the same: TCP connections that fail', 'a TCP connection for each request'),
 ]
 
 /** Chart by experiment and number. */

@@ -68,7 +68,7 @@ export const generalOptions = {
     ...percentage,
     description:
       "percent of a Service port's ready endpoints that are left out at most, and never the last one, since most nodes that use them cannot reach them, as a control plane says; 0: none, and this node says nothing about them either",
-    default: 0,
+    default: 50,
   },
   kubeconfig: {
     ...path,

@@ -13,7 +13,7 @@ describe('control planes of two zones', { skip }, () => {
   let domains: Domains
   let servedSince: number
   before(async () => {
-    domains = await Domains.up('--control-plane-patience=10s', '--max-excluded=50')
+    domains = await Domains.up('--control-plane-patience=10s')
   })
   after(() => domains?.cluster.down())
 
