@@ -36,7 +36,8 @@ export interface Flow {
 
 /** A flow matches where all given parts do. */
 export interface FlowFilter {
-  readonly family: IpFamily
+  /** Default: both, of which the kernel searches its table once; it compares no tuples then. */
+  readonly family?: IpFamily
   readonly protocol: Protocol
   readonly original?: Partial<Tuple>
   readonly reply?: Partial<Tuple>
@@ -46,7 +47,7 @@ export interface FlowFilter {
 }
 
 const types = { get: 0x101, delete: 0x102 } as const
-const families = { IPv4: 2, IPv6: 10 } as const
+const families = { any: 0, IPv4: 2, IPv6: 10 } as const
 const protocolNumbers = { TCP: 6, UDP: 17, SCTP: 132 } as const
 const attributes = {
   original: 1,
@@ -124,19 +125,27 @@ function deletion({ family, protocol, original, zone, id }: Flow): Request {
 }
 
 function writeQuery(writer: MessageWriter, filter: FlowFilter) {
-  const { family, protocol, original = {}, reply = {}, mark, zone, isReplied } = filter
-  writer.raw(header(family))
+  const { family, mark, zone, isReplied } = filter
+  writer.raw(header(family ?? 'any'))
+  if (family) writeTupleFilter(writer, family, filter)
+  if (mark) writer.be32(attributes.mark, mark.value).be32(attributes.markMask, mark.mask)
+  if (zone) writer.be16(attributes.zone, zone)
+  if (isReplied !== undefined) {
+    writer.be32(attributes.status, isReplied ? seenReply : 0).be32(attributes.statusMask, seenReply)
+  }
+}
+
+function writeTupleFilter(
+  writer: MessageWriter,
+  family: IpFamily,
+  { protocol, original = {}, reply = {} }: FlowFilter,
+): void {
   writeTuple(writer, attributes.original, family, protocol, original)
   if (partsOf(reply).length > 0) writeTuple(writer, attributes.reply, family, protocol, reply)
   writer.nested(attributes.filter, w => {
     w.u32(filterAttributes.original, bitsOf(family, original))
     if (partsOf(reply).length > 0) w.u32(filterAttributes.reply, bitsOf(family, reply))
   })
-  if (mark) writer.be32(attributes.mark, mark.value).be32(attributes.markMask, mark.mask)
-  if (zone) writer.be16(attributes.zone, zone)
-  if (isReplied !== undefined) {
-    writer.be32(attributes.status, isReplied ? seenReply : 0).be32(attributes.statusMask, seenReply)
-  }
 }
 
 /**
@@ -153,7 +162,7 @@ function partsOf(tuple: Partial<Tuple>): readonly (keyof Tuple)[] {
   return (Object.keys(tuple) as (keyof Tuple)[]).filter(part => tuple[part] !== undefined)
 }
 
-function header(family: IpFamily): Uint8Array {
+function header(family: keyof typeof families): Uint8Array {
   return Uint8Array.of(families[family], 0, 0, 0)
 }
 
@@ -222,7 +231,7 @@ function matches(flow: Flow, filter: FlowFilter): boolean {
   const { family, protocol, original = {}, reply = {}, mark, zone, isReplied } = filter
   const isSame = (tuple: Tuple, wanted: Partial<Tuple>) => partsOf(wanted).every(part => tuple[part] === wanted[part])
   return (
-    flow.family === family &&
+    (family === undefined || flow.family === family) &&
     flow.protocol === protocol &&
     isSame(flow.original, original) &&
     isSame(flow.reply, reply) &&

@@ -62,6 +62,19 @@ describe('an endpoint that answers no new connections', () => {
     assert.equal(scene.suspicions, 1)
   })
 
+  test('is urgent until it is known, and not for long where it never is', () => {
+    const scene = new Scene()
+    const looks = [1, 2, 3, 4].map(() => {
+      scene.silentFor(1)
+      return scene.doubts.areUrgent(scene.now)
+    })
+    assert.deepEqual(looks, [true, true, false, false])
+    const slow = new Scene()
+    slow.silentFor(1)
+    for (let seconds = 0; seconds < 2; seconds++) slow.silentFor(2, 0)
+    assert.equal(slow.doubts.areUrgent(slow.now), false)
+  })
+
   test('is suspected again while that goes on, but seldom', () => {
     const scene = new Scene()
     scene.silentFor(40)

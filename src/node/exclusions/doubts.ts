@@ -28,6 +28,8 @@ interface Doubt {
 const several = 3
 /** What began earlier says nothing any more: conntrack keeps what clients have given up for two minutes. */
 const recentMs = 10_000
+/** For so long after an endpoint has been doubted it is soon known whether it answers, where clients go on to connect to it. */
+const urgentMs = 1500
 /** After a doubt has ended, so that clients whose packets a policy drops cost little. */
 const restMs = 5000
 /** For each conntrack is searched twice. */
@@ -61,6 +63,11 @@ export class Doubts {
       }
     }
     return asked
+  }
+
+  /** Whether the next look at all connections should come soon. */
+  areUrgent(now: number): boolean {
+    return [...this.#doubts.values()].some(({ since }) => since > now - urgentMs)
   }
 
   /** Takes what the endpoint has answered until now. Returns whether it is suspected. */

@@ -61,6 +61,8 @@ describe('Connections, as the kernel knows them', needsRoot, () => {
         assert.equal((await find({ reply: { [part]: flow!.reply[part] } })).length, 1, `reply ${part}`)
       }
       assert.equal((await find({ mark: { value: 0, mask: 0x1000 }, zone: 0 })).length, 1)
+      const [any] = await listFlows(flows, { protocol: 'TCP', original: { destination: vip, destinationPort: 80 } })
+      assert.deepEqual(any, flow, 'of any family')
       const others: Partial<FlowFilter>[] = [
         { protocol: 'UDP' },
         { mark: { value: 0x1000, mask: 0x1000 } },

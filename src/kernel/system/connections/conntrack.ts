@@ -98,8 +98,8 @@ export async function removeStaleFlows(frontends: StaleFrontends, netns?: string
 }
 
 /** One for each family and protocol: each search passes all entries, however few it finds. */
-function searchesFor(frontends: StaleFrontends): readonly FlowFilter[] {
-  const searches = new Map<string, FlowFilter>()
+function searchesFor(frontends: StaleFrontends): readonly (FlowFilter & { readonly family: IpFamily })[] {
+  const searches = new Map<string, FlowFilter & { readonly family: IpFamily }>()
   for (const frontend of frontends.keys()) {
     const [protocol, address] = frontend.split(' ') as [Protocol, string]
     const family = familyOf(address) ?? (address as IpFamily)
