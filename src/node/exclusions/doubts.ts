@@ -54,8 +54,8 @@ export class Doubts {
       const times = connections.map(({ id }) => this.#begun.get(id)!)
       const doubt = this.#doubts.get(endpoint)
       if (doubt) {
-        // One that has just been seen for the first time may get its answer in a moment.
-        if (times.filter(time => time > doubt.since && time < now).length >= several) asked.push(endpoint)
+        // One that gets its answer in a moment has it when `judge` takes the answers.
+        if (times.filter(time => time > doubt.since).length >= several) asked.push(endpoint)
       } else if (room > 0 && !this.#rests.has(endpoint)) {
         if (times.filter(time => time > now - recentMs).length < several || !maySuspect(endpoint)) continue
         asked.push(endpoint)
