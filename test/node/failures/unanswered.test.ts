@@ -15,13 +15,13 @@ import { KernelLab, needsRoot } from '../kernel/lab.ts'
 
 /** A second; each waits for its answer without the next one waiting. */
 const rate = '100'
-const limitMs = 60_000
+const limitMs = 20_000
 /** More than enough to be suspected (`node/exclusions/doubts.ts`). */
 const seconds = 5
 /** After a doubt, as of the test before. */
 const restMs = 5000
 /** Or until it is killed. */
-const longSeconds = 120
+const longSeconds = 60
 const [port, smallPort] = [8080, 8081]
 
 const families = [
