@@ -30,7 +30,7 @@ const lines = [
     'Age: 3',
   ],
   ...[
-    'X-Envoy-Upstream-Service-Time: 5',
+    'X-Envoy-Upstream-Service-Time: 86400000',
     'X-Envoy-Overloaded: true',
     'X-Envoy-Ratelimited: true',
     'X-Envoy-Degraded: true',
