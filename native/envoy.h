@@ -109,6 +109,12 @@ bool envoy_dynamic_module_callback_listener_filter_get_buffer_chunk(void *filter
 /** Of the connection to be, for its access log. */
 void envoy_dynamic_module_callback_listener_filter_set_dynamic_metadata_string(
     void *filter, struct envoy_text name, struct envoy_text key, struct envoy_text value);
+/** Goes on where a filter answered ENVOY_STOP, as if it now answered ENVOY_CONTINUE. The filter stays until the call is over. */
+void envoy_dynamic_module_callback_listener_filter_continue_filter_chain(void *filter, bool success);
+/** As those of network filters. */
+void *envoy_dynamic_module_callback_listener_filter_scheduler_new(void *filter);
+void envoy_dynamic_module_callback_listener_filter_scheduler_commit(void *scheduler, uint64_t event);
+void envoy_dynamic_module_callback_listener_filter_scheduler_delete(void *scheduler);
 /** By which the listener chooses among its filter chains. */
 void envoy_dynamic_module_callback_listener_filter_set_requested_application_protocols(void *filter, struct envoy_text *protocols,
                                                                                        size_t count);

@@ -1,11 +1,10 @@
-#include "../clock.h"
 #include "later.h"
 
 #include <pthread.h>
 #include <stddef.h>
 #include <time.h>
 
-#include "../envoy.h"
+#include "clock.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t has_sooner;
@@ -27,7 +26,7 @@ static uint64_t call_due(uint64_t now) {
     }
     *slot = later->next;
     later->waits = false;
-    envoy_dynamic_module_callback_network_filter_scheduler_commit(later->scheduler, later->event);
+    later->call.commit(later->call.scheduler, later->call.event);
   }
   return next;
 }
@@ -53,12 +52,12 @@ static void start(void) {
   if (runs) pthread_detach(thread);
 }
 
-bool later_call(struct later *later, void *scheduler, uint64_t event, uint64_t ms) {
+bool later_make(struct later *later, struct later_call call, uint64_t ms) {
   pthread_once(&once, start);
   if (!runs) return false;
   pthread_mutex_lock(&lock);
   if (!later->waits) {
-    *later = (struct later){.next = first, .scheduler = scheduler, .event = event, .due = later_now() + ms + 1, .waits = true};
+    *later = (struct later){.next = first, .call = call, .due = later_now() + ms + 1, .waits = true};
     first = later;
     pthread_cond_signal(&has_sooner);
   }

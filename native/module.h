@@ -47,6 +47,7 @@ void envoy_dynamic_module_on_listener_filter_config_destroy(void *config);
 void *envoy_dynamic_module_on_listener_filter_new(void *config, void *filter);
 int envoy_dynamic_module_on_listener_filter_on_accept(void *filter, void *detection);
 int envoy_dynamic_module_on_listener_filter_on_data(void *filter, void *detection, size_t length);
+void envoy_dynamic_module_on_listener_filter_scheduled(void *filter, void *detection, uint64_t event);
 void envoy_dynamic_module_on_listener_filter_on_close(void *filter, void *detection);
 size_t envoy_dynamic_module_on_listener_filter_get_max_read_bytes(void *filter, void *detection);
 void envoy_dynamic_module_on_listener_filter_destroy(void *detection);

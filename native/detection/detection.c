@@ -4,7 +4,7 @@
  *
  * A client that speaks first does so some microseconds after its handshake, so the filter waits for it in place, for five
  * milliseconds at most: nearly always all is known at once. Who connects and says nothing, be it thousands, holds up nobody (patience.h):
- * beyond that Envoy waits, for a second, with the reset as the risk.
+ * beyond that Envoy waits, for as long as the configuration says (silent.h), with the reset as the risk.
  */
 
 /* For ppoll. */
@@ -19,41 +19,51 @@
 #include <time.h>
 
 #include "../clock.h"
-#include "crowd.h"
 #include "detect.h"
 #include "misnamed.h"
 #include "patience.h"
+#include "silent.h"
 #include "../module.h"
+#include "../number.h"
 
 /** Of a request's head, so that an Upgrade is seen. */
 enum { MOST_HEAD_BYTES = 8192 };
 
 /** A client's connection, until it is known what it speaks. */
 struct client {
-  struct crowd_place place;
+  struct silent silent;
+  uint64_t most_ms;
   /** For how many bytes Envoy is to make room while it waits. It writes all of that first, which is most of what an idle connection costs. */
   size_t room;
 };
 
-static char configuration;
+struct configuration {
+  /** How long a client may be silent. */
+  uint64_t most_ms;
+};
 
+/** @return NULL for a configuration that is no number */
 void *envoy_dynamic_module_on_listener_filter_config_new(void *envoy, struct envoy_text name, struct envoy_text config) {
-  (void)envoy, (void)name, (void)config;
-  return &configuration;
+  (void)envoy, (void)name;
+  uint64_t most_ms;
+  if (!number_of(config, &most_ms)) return NULL;
+  struct configuration *configuration = malloc(sizeof *configuration);
+  if (configuration != NULL) *configuration = (struct configuration){most_ms};
+  return configuration;
 }
 
-void envoy_dynamic_module_on_listener_filter_config_destroy(void *config) { (void)config; }
+void envoy_dynamic_module_on_listener_filter_config_destroy(void *config) { free(config); }
 
 void *envoy_dynamic_module_on_listener_filter_new(void *config, void *filter) {
-  (void)config, (void)filter;
   struct client *client = malloc(sizeof *client);
-  if (client != NULL) *client = (struct client){.room = MOST_HEAD_BYTES};
+  if (client == NULL) return NULL;
+  *client = (struct client){.silent.filter = filter, .most_ms = ((struct configuration *)config)->most_ms, .room = MOST_HEAD_BYTES};
   return client;
 }
 
 void envoy_dynamic_module_on_listener_filter_destroy(void *in_module) {
   struct client *client = in_module;
-  crowd_leave(client->place);
+  silent_no_more(&client->silent);
   free(client);
 }
 
@@ -117,18 +127,13 @@ static ssize_t await_bytes(void *filter, int socket, char *bytes, size_t size) {
   return length;
 }
 
-/** Until the client speaks or its time is over. */
-static int wait(void *filter, struct client *client) {
-  client->place = crowd_join(address_of(filter));
-  return client->place.is_taken ? ENVOY_STOP : ENVOY_CONTINUE;
-}
-
 int envoy_dynamic_module_on_listener_filter_on_accept(void *filter, void *in_module) {
   int socket = (int)envoy_dynamic_module_callback_listener_filter_get_socket_fd(filter);
   char bytes[MOST_HEAD_BYTES];
   ssize_t length = await_bytes(filter, socket, bytes, sizeof bytes);
-  if (length > 0) return decide(filter, bytes, (size_t)length);
-  return is_silent(length) ? wait(filter, in_module) : ENVOY_CONTINUE;
+  bool waits = length > 0 ? decide(filter, bytes, (size_t)length) == ENVOY_STOP : is_silent(length);
+  struct client *client = in_module;
+  return waits && silent_wait(&client->silent, client->most_ms) ? ENVOY_STOP : ENVOY_CONTINUE;
 }
 
 int envoy_dynamic_module_on_listener_filter_on_data(void *filter, void *in_module, size_t length) {
@@ -139,7 +144,15 @@ int envoy_dynamic_module_on_listener_filter_on_data(void *filter, void *in_modul
   if (!envoy_dynamic_module_callback_listener_filter_get_buffer_chunk(filter, &text)) return ENVOY_STOP;
   // Envoy reads again where more room is asked for than it made.
   if (text.length == client->room && client->room < MOST_FIRST_BYTES) client->room *= 2;
-  return decide(filter, text.start, text.length);
+  int decision = decide(filter, text.start, text.length);
+  if (decision == ENVOY_CONTINUE) silent_no_more(&client->silent);
+  return decision;
+}
+
+void envoy_dynamic_module_on_listener_filter_scheduled(void *filter, void *in_module, uint64_t event) {
+  (void)event;
+  if (silent_too_long(&((struct client *)in_module)->silent))
+    envoy_dynamic_module_callback_listener_filter_continue_filter_chain(filter, true);
 }
 
 size_t envoy_dynamic_module_on_listener_filter_get_max_read_bytes(void *filter, void *in_module) {
@@ -147,11 +160,13 @@ size_t envoy_dynamic_module_on_listener_filter_get_max_read_bytes(void *filter, 
   return ((struct client *)in_module)->room;
 }
 
-void envoy_dynamic_module_on_listener_filter_on_close(void *filter, void *in_module) { (void)filter, (void)in_module; }
+void envoy_dynamic_module_on_listener_filter_on_close(void *filter, void *in_module) {
+  (void)filter;
+  silent_no_more(&((struct client *)in_module)->silent);
+}
 
 /* Envoy wants each of these to be there, and calls none of them. */
 #define NEVER_CALLED(event) \
   void envoy_dynamic_module_on_listener_filter_##event(void) {}
-NEVER_CALLED(scheduled)
 NEVER_CALLED(config_scheduled)
 NEVER_CALLED(http_callout_done)

@@ -10,15 +10,15 @@
  * A client that gives up sends the same FIN, and Envoy notices nothing of it then, not even a reset, until it writes an answer. Servers
  * that watch for it would never know. So a connection waits for some seconds since the FIN or since something was written last, unless
  * its configuration is empty (it is their number), and a worker keeps so many such connections and no more: those beyond end at the FIN.
- *
  * An upgraded connection is a request that is never whole: it ends at the FIN.
  */
 
 #include <stdlib.h>
 
-#include "later.h"
+#include "../later.h"
 #include "../module.h"
 #include "../network.h"
+#include "../number.h"
 
 #ifndef MOST_WAITING
 #define MOST_WAITING 1000
@@ -89,6 +89,10 @@ static void look_later(struct connection *connection) {
   envoy_dynamic_module_callback_network_filter_scheduler_commit(connection->scheduler, LOOK);
 }
 
+static bool call_later(struct connection *connection, struct later *it, uint64_t event, uint64_t ms) {
+  return later_make(it, (struct later_call){envoy_dynamic_module_callback_network_filter_scheduler_commit, connection->scheduler, event}, ms);
+}
+
 /**
  * Behind the last answer there may be more that the client had sent: the next request is read on from there, in a moment, since
  * Envoy refuses one while two answers before it are not written to the socket (against floods).
@@ -99,7 +103,7 @@ static bool read_on(struct connection *connection, uint64_t event) {
   if (left == 0) return false;
   if (event != READ_ON) {
     uint64_t next = event == READ_ON_SOON ? READ_ON : READ_ON_SOON;
-    return later_call(&connection->later, connection->scheduler, next, 0);
+    return call_later(connection, &connection->later, next, 0);
   }
   envoy_dynamic_module_callback_network_filter_continue_reading(connection->filter);
   if (connection->unanswered > 0) return false;
@@ -121,16 +125,13 @@ static bool may_wait_longer(struct connection *connection) {
   if (connection->patience_ms == 0) return true;
   uint64_t waited = later_now() - connection->last_write;
   if (waited >= connection->patience_ms) return false;
-  return later_call(&connection->patience, connection->scheduler, TIRED, connection->patience_ms - waited);
+  return call_later(connection, &connection->patience, TIRED, connection->patience_ms - waited);
 }
 
 /** @param config seconds in decimal digits; empty: for ever. @return NULL for anything else */
 static void *configure(struct envoy_text config) {
-  uint64_t seconds = 0;
-  for (size_t i = 0; i < config.length; i++) {
-    if (config.start[i] < '0' || config.start[i] > '9' || seconds > 1000000) return NULL;
-    seconds = seconds * 10 + (uint64_t)(config.start[i] - '0');
-  }
+  uint64_t seconds;
+  if (!number_of(config, &seconds)) return NULL;
   struct configuration *configuration = malloc(sizeof *configuration);
   if (configuration != NULL) *configuration = (struct configuration){&half_close, seconds * 1000};
   return configuration;
@@ -236,8 +237,7 @@ static void is_whole(struct request *request) {
 int envoy_dynamic_module_on_http_filter_request_headers(void *filter, void *in_module, bool end) {
   struct request *request = in_module;
   uint64_t id;
-  if (request->connection == NULL &&
-      envoy_dynamic_module_callback_http_filter_get_attribute_int(filter, ENVOY_CONNECTION_ID, &id)) {
+  if (request->connection == NULL && envoy_dynamic_module_callback_http_filter_get_attribute_int(filter, ENVOY_CONNECTION_ID, &id)) {
     request->connection = *slot_of(id);
     if (request->connection != NULL) request->connection->references++;
   }

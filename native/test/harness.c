@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "../envoy.h"
-#include "../halfclose/later.h"
+#include "../later.h"
 #include "../module.h"
 #include "tests.h"
 
@@ -182,8 +182,6 @@ bool envoy_dynamic_module_callback_http_filter_get_attribute_int(void *filter, i
   return stream->known;
 }
 
-void run_later(uint64_t ms);
-
 static void run_posted(void) {
   run_later(1);
   while (posted_count > 0) {
@@ -270,7 +268,7 @@ int main(int words, char **arguments) {
   test_detection(draw);
   test_server_first();
   test_patience();
-  test_crowd();
+  test_silent(draw);
   configurations[0] = envoy_dynamic_module_on_network_filter_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"", 0});
   configurations[1] = envoy_dynamic_module_on_network_filter_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"5", 1});
   assert(envoy_dynamic_module_on_network_filter_config_new(NULL, (struct envoy_text){"", 0}, (struct envoy_text){"5s", 2}) == NULL);

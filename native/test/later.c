@@ -1,20 +1,19 @@
-/* In place of ../halfclose/later.c: calls when the harness says so, in its only thread. */
+/* In place of ../later.c: calls when the harness says so, in its only thread. */
 
-#include "../halfclose/later.h"
+#include "../later.h"
 
 #include <stddef.h>
 
-#include "../envoy.h"
+#include "tests.h"
 
 static struct later *first;
 static uint64_t now;
 
 uint64_t later_now(void) { return now; }
 
-bool later_call(struct later *later, void *scheduler, uint64_t event, uint64_t ms) {
+bool later_make(struct later *later, struct later_call call, uint64_t ms) {
   if (later->waits) return true;
-  *later = (struct later){.next = first, .scheduler = scheduler, 
-                          .event = event, .due = now + ms, .waits = true};
+  *later = (struct later){.next = first, .call = call, .due = now + ms, .waits = true};
   first = later;
   return true;
 }
@@ -26,7 +25,6 @@ void later_forget(struct later *later) {
   later->waits = false;
 }
 
-/** What is due after so many more milliseconds. */
 void run_later(uint64_t ms) {
   now += ms;
   for (struct later **slot = &first; *slot != NULL;) {
@@ -37,6 +35,6 @@ void run_later(uint64_t ms) {
     }
     *slot = later->next;
     later->waits = false;
-    envoy_dynamic_module_callback_network_filter_scheduler_commit(later->scheduler, later->event);
+    later->call.commit(later->call.scheduler, later->call.event);
   }
 }

@@ -7,13 +7,15 @@
 export const envoyModule = { name: 'lightpath', doNotClose: true } as const
 
 const moduleKey = 'lightpath.cloud/module'
+/** Rises when agents rely on what modules did not do before: beside one of another version an agent does without. */
+const moduleVersion = '2'
 
 /** An entry of a bootstrap's Node.metadata. Envoy rejects a resource that names a module it does not find. */
 export function metadataOfModule(hasModule: boolean): Readonly<Record<string, string>> {
-  // images/envoy-start changes this in the text of the file.
-  return { [moduleKey]: String(hasModule) }
+  // images/envoy-start writes this, too.
+  return { [moduleKey]: hasModule ? moduleVersion : 'false' }
 }
 
 export function hasModule(metadata: ReadonlyMap<string, string>): boolean {
-  return metadata.get(moduleKey) === 'true'
+  return metadata.get(moduleKey) === moduleVersion
 }

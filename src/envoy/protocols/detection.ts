@@ -17,23 +17,19 @@ import type { MatcherSchema } from '../api/xds/type/matcher/v3/matcher_pb.js'
 import { any, duration } from '../encoding.ts'
 import { envoyModule } from '../program/module.ts'
 
-const ownDetection = {
-  name: 'lightpath.detection',
-  configType: {
-    case: 'typedConfig',
-    value: any(DynamicModuleListenerFilterSchema, { dynamicModuleConfig: envoyModule, filterName: 'detection' }),
-  },
-} as const
+function ownDetection(silentMs: number) {
+  const filterConfig = any(StringValueSchema, { value: String(silentMs) })
+  const filter = { dynamicModuleConfig: envoyModule, filterName: 'detection', filterConfig }
+  return {
+    name: 'lightpath.detection',
+    configType: { case: 'typedConfig', value: any(DynamicModuleListenerFilterSchema, filter) },
+  } as const
+}
 
 const httpInspector = {
   name: 'envoy.filters.listener.http_inspector',
   configType: { case: 'typedConfig', value: any(HttpInspectorSchema, {}) },
 } as const
-
-/** Finds out whether a connection begins with HTTP, and with which version. */
-export function detection(hasModule: boolean) {
-  return hasModule ? ownDetection : httpInspector
-}
 
 /**
  * What these filters call HTTP begins so for a matcher: `'http/1.0'`, `'http/1.1'`, `'h2c'`; others get no protocol.
@@ -67,9 +63,14 @@ export function httpTakes(chain: string): MessageInitShape<typeof MatcherSchema>
 }
 
 /**
- * Fields of a listener that inspects first bytes. A client that sends nothing for so long waits for the server to speak
- * first, or connects in advance: TCP serves both. By default Envoy closes such connections after 15 s.
+ * The filter, and fields, of a listener that finds out whether a connection begins with HTTP, and with which version. A client that
+ * sends nothing for so long waits for the server to speak first, or connects in advance: TCP serves both. By default
+ * Envoy closes such connections after 15 s.
+ *
+ * The module's filter waits by itself (native/detection/silent.h).
  */
-export function silentAreTcp(timeoutMs: number) {
-  return { listenerFiltersTimeout: duration(timeoutMs), continueOnListenerFiltersTimeout: true } as const
+export function detection(hasModule: boolean, silentMs: number) {
+  if (hasModule) return { filter: ownDetection(silentMs), timeout: { listenerFiltersTimeout: duration(0) } } as const
+  const timeout = { listenerFiltersTimeout: duration(silentMs), continueOnListenerFiltersTimeout: true } as const
+  return { filter: httpInspector, timeout } as const
 }

@@ -15,7 +15,7 @@ import { ListenerSchema } from '../api/envoy/config/listener/v3/listener_pb.js'
 import { OriginalSrcSchema } from '../api/envoy/extensions/filters/listener/original_src/v3/original_src_pb.js'
 import { byDiscovery, filterResource } from '../discovery.ts'
 import { any, encode, resource } from '../encoding.ts'
-import { detection, httpTakes, silentAreTcp } from '../protocols/detection.ts'
+import { detection, httpTakes } from '../protocols/detection.ts'
 import { otherThanHttp, otherThanHttpByAddress } from '../protocols/misnamed.ts'
 import type { SharedProtocol } from '../protocols/protocol.ts'
 import { protocolOf } from '../protocols/protocols.ts'
@@ -201,6 +201,7 @@ function listener(
   { clientMark, hasModule = false, firstBytesTimeout = defaultFirstBytesTimeout }: NodeOptions,
   requires: readonly ResourceRef[] = [],
 ): Resource {
+  const detected = others && detection(hasModule, firstBytesTimeout)
   const bytes = () =>
     encode(ListenerSchema, {
       name,
@@ -209,9 +210,9 @@ function listener(
       listenerFilters: [
         ...listenerFilters,
         ...(clientMark === undefined ? [] : [originalSource(clientMark)]),
-        ...(others ? [detection(hasModule)] : []),
+        ...(detected ? [detected.filter] : []),
       ],
-      ...(others && silentAreTcp(firstBytesTimeout)),
+      ...detected?.timeout,
       filterChains: [{ name: chain, filters: [...first()] }],
       filterChainMatcher: others && httpTakes(chain),
       defaultFilterChain: others && { name: `${chain}/tcp`, filters: [...others()] },

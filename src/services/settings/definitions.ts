@@ -90,7 +90,7 @@ export const settingDefinitions: readonly SettingDefinition[] = [
     duration('100ms', '15s'),
     undefined,
     http,
-    'A new connection on which its client has sent nothing for so long goes on as TCP, to one endpoint: its server may speak first. So do those beyond 64 of one client that say nothing at once.',
+    'A new connection on which its client has sent nothing for so long goes on as TCP, to one endpoint: its server may speak first.',
     'as --first-bytes-timeout says (1s)',
   ),
   define(

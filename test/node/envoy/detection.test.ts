@@ -16,9 +16,6 @@ import {
   servicePort,
 } from './envoy.ts'
 
-/** For each of Envoy's workers: native/detection/crowd.h. */
-const mostInCrowd = 64
-
 /** The settings of http ports by their listeners. */
 const listeners = { 'a listener of its own': { idleTimeout: 60_000 }, 'a shared listener': {} } as const
 type Kind = keyof typeof listeners
@@ -53,32 +50,35 @@ test('how long a silent client is waited for is set for the node, and for a port
   assert.equal(patient.received, '')
 })
 
-test('of the silent clients of one address so many are waited for, and others are served as TCP at once', async t => {
-  let connections = 0
+test('however many clients connect at once, each is waited for until it speaks, and is served as TCP when its time is over', async t => {
   const endpoint = await rawEndpoint(t, socket => {
-    connections++
+    const greeting = setTimeout(() => socket.write('220 mail ESMTP\r\n'), 200)
     socket.on('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok'))
+    socket.on('close', () => clearTimeout(greeting))
   })
-  const state = await servicePort('idle', 'http', [endpoint.port], { firstBytesTimeout: 15_000 })
-  await serve(t, [state])
-  const request = 'GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+  const [patient, hasty] = [
+    await servicePort('patient', 'http', [endpoint.port], { firstBytesTimeout: 3000 }),
+    await servicePort('hasty', 'http', [endpoint.port], { firstBytesTimeout: 100 }),
+  ]
+  await serve(t, [patient, hasty])
   const clients = await Promise.all(
-    Array.from({ length: 2 * mostInCrowd * availableParallelism() }, () => client(t, state.port.port)),
+    Array.from({ length: 200 * availableParallelism() }, () => client(t, patient.port.port)),
   )
-  await eventually(
-    () => connections >= clients.length / 3,
-    () => `${connections} connections to the endpoint`,
-  )
-  // Kept waiting are those that came first, of whichever worker.
-  clients[0]!.send(request)
-  assert.match(await clients[0]!.untilEnd(), /x-envoy-upstream-service-time/i)
-  clients.at(-1)!.send(request)
-  assert.doesNotMatch(await clients.at(-1)!.untilEnd(), /x-envoy-upstream-service-time/i)
-  assert.ok(clients.slice(1, -1).every(({ ended }) => ended === undefined))
-  const other = await client(t, state.port.port, '127.0.0.1', '127.0.0.2')
-  await sleep(100)
-  other.send(request)
-  assert.match(await other.untilEnd(), /x-envoy-upstream-service-time/i)
+  // Who waits for less does not wait for these.
+  const soon = await client(t, hasty.port.port)
+  await soon.until('220 mail ESMTP\r\n')
+  assert.ok(clients.every(({ received }) => received === ''))
+  const [speaking, silent] = [clients.slice(0, clients.length / 2), clients.slice(clients.length / 2)]
+  for (const one of speaking) one.send('GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n')
+  const answers = await Promise.all(speaking.map(one => one.untilEnd()))
+  assert.equal(answers.filter(answer => /x-envoy-upstream-service-time/i.test(answer)).length, speaking.length)
+  // Too little to know it.
+  const brief = await client(t, hasty.port.port)
+  for (const one of [silent[0]!, brief]) {
+    one.send('P')
+    await one.until('HTTP/1.1 200 OK')
+  }
+  await Promise.all(silent.slice(1).map(one => one.until('220 mail ESMTP\r\n')))
 })
 
 test('a connection that stays open is reported no more after a while, and has no line of a failed attempt while it lasts', async t => {
@@ -91,9 +91,15 @@ test('a connection that stays open is reported no more after a while, and has no
   ]
   const envoy = await serve(t, [secure, mail], { firstBytesTimeout: 100 })
   const greeted = await client(t, mail.port.port)
-  // One of them is tried at the closed port first.
-  const clients = await Promise.all(Array.from({ length: 2 }, () => client(t, secure.port.port)))
-  await Promise.all(clients.map(raw => echoed(raw, '\u0016\u0003\u0001\u0000')))
+  // Of two that a worker has one is tried at the closed port first.
+  const clients: RawClient[] = []
+  for (let i = 0; i <= availableParallelism(); i++) {
+    const raw = await client(t, secure.port.port)
+    await echoed(raw, '\u0016\u0003\u0001\u0000')
+    clients.push(raw)
+    // A worker reports two a second.
+    await sleep(600)
+  }
   await greeted.until('220 mail ESMTP\r\n')
   await sleep(9000)
   const reportsOf = (what: string) => envoy.observations.filter(({ spoke }) => spoke === what).length
