@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { Agent, request } from 'node:http'
+import type { Socket } from 'node:net'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { httpEndpoint, serve, servicePort } from '../envoy.ts'
@@ -17,11 +18,20 @@ const headers = { 'X-Request-Id': 'same' }
 const kinds = ['watched', 'lasting'] as const
 type Kind = (typeof kinds)[number]
 
+/** Of thousands in a second some have the same port, one after another. */
+const numbers = new Map<Socket, number>()
+
+function numberOf(connection: Socket): number {
+  const number = numbers.get(connection) ?? numbers.size
+  numbers.set(connection, number)
+  return number
+}
+
 test('POSTs', async t => {
   const states = await Promise.all(
     kinds.map(async kind => {
       const endpoint = await httpEndpoint(t, ({ headers, socket }, response) =>
-        response.end(`${socket.remotePort} ${headers.connection}`),
+        response.end(`${numberOf(socket)} ${headers.connection}`),
       )
       const state = await servicePort(kind, 'http', [endpoint.port])
       const lasting = new Set([`127.0.0.1:${endpoint.port}`])
