@@ -4,7 +4,7 @@
 
 #include <assert.h>
 #include <stddef.h>
-#include <stdlib.h>
+#include <stdint.h>
 
 #include "../envoy.h"
 #include "../later.h"

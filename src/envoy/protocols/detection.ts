@@ -63,9 +63,9 @@ export function httpTakes(chain: string): MessageInitShape<typeof MatcherSchema>
 }
 
 /**
- * The filter, and fields, of a listener that finds out whether a connection begins with HTTP, and with which version. A client that
- * sends nothing for so long waits for the server to speak first, or connects in advance: TCP serves both. By default
- * Envoy closes such connections after 15 s.
+ * The filter, and fields, of a listener that finds out whether a connection begins with HTTP, and with which version.
+ * A client that sends nothing for so long waits for the server to speak first, or connects in advance: TCP serves both.
+ * By default Envoy closes such connections after 15 s.
  *
  * The module's filter waits by itself (native/detection/silent.h).
  */
