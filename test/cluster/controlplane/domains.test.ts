@@ -11,7 +11,6 @@ const skip = isRoot ? false : 'needs root'
 
 describe('control planes of two zones', { skip }, () => {
   let domains: Domains
-  let servedSince: number
   before(async () => {
     domains = await Domains.up('--control-plane-patience=10s')
   })
@@ -27,12 +26,8 @@ describe('control planes of two zones', { skip }, () => {
       await domains.rollOver()
       await domains.settled()
     })
-    servedSince = Date.now()
   })
 
   testDeadNode(() => domains)
-  testOutages(
-    () => domains,
-    () => servedSince,
-  )
+  testOutages(() => domains)
 })
