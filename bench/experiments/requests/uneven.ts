@@ -31,7 +31,8 @@ export const uneven = experiment({
   title: 'Uneven endpoints',
   shows: `Endpoints that are not alike, as on nodes that are not. The load is open-loop: requests are due at fixed times, and the time
 of each counts from then. A client that waits for an answer before it asks again would leave out just the requests that a stall
-holds up.`,
+holds up. Behind kube-proxy a stall holds up the connections to that endpoint, two of twenty, and the client goes on with the
+others: fewer than one request of a hundred meets it, and p99 is that of requests that went elsewhere. The stalls are in p99.9.`,
   minutes: { short: 1.7, full: 20 },
   options: { short: { cases, rounds: 1, seconds: 4 }, full: { cases, rounds: 3, seconds: 20 } },
   measure: measureServices,
