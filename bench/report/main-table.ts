@@ -20,16 +20,25 @@ interface Place {
   readonly column: string | number
 }
 
-function byVariant(what: string, experiment: string, table: number, column: string, unit = ''): Comparison {
+function byVariant(
+  what: string,
+  experiment: string,
+  table: number,
+  column: string,
+  unit = '',
+  ours = 'least request',
+): Comparison {
   const place = (row: string): Place => ({ row, column })
-  return {
-    what,
-    experiment,
-    table,
-    unit,
-    theirs: place('kube-proxy, nftables'),
-    ours: place('Lightpath, least request'),
-  }
+  const sides = { theirs: place('kube-proxy, nftables'), ours: place(`Lightpath, ${ours}`) }
+  return { what, experiment, table, unit, ...sides }
+}
+
+/** With the default, and by latency. */
+function byBothPolicies(what: string, table: number, column: string): readonly Comparison[] {
+  return [
+    byVariant(`${what}: ${column}`, 'uneven', table, column, ' ms'),
+    byVariant('the same with `lb-policy: PEAK_EWMA`', 'uneven', table, column, ' ms', 'peak EWMA'),
+  ]
 }
 
 /** The chaos table has the variants beside each other. */
@@ -48,8 +57,8 @@ const comparisons: readonly Comparison[] = [
   byVariant('the same, p99', 'graph', 0, 'p99', ' ms'),
   byVariant('one small request among 10 endpoints that are alike: p50', 'whoami', 0, 'p50', ' ms'),
   byVariant('five of the seven services fail now and then: GETs that fail', 'errors', 0, 'failed GETs'),
-  byVariant('one of ten endpoints is ten times slower: p99', 'uneven', 0, 'p99', ' ms'),
-  byVariant('one of ten endpoints stands still now and then: p99', 'uneven', 1, 'p99', ' ms'),
+  ...byBothPolicies('one of ten endpoints is ten times slower', 0, 'p99'),
+  ...byBothPolicies('one of ten endpoints stands still now and then', 1, 'p99.9'),
   byVariant('50 kept connections: an endpoint’s share is from even at most', 'keep-alive', 0, 'farthest from even'),
   byVariant('gRPC on one connection: the same', 'keep-alive', 1, 'farthest from even'),
   byVariant('a replaced endpoint is in effect, among other changes: p99', 'sizes', 2, 'p99'),
