@@ -134,6 +134,7 @@ export class Network {
           ...this.#each(`address add ${pod.ip}/32 dev eth0`, `address add ${pod.ip6}/128 dev eth0`),
           'link set eth0 up',
           ...this.#each('route add 169.254.1.1 dev eth0 scope link'),
+          ...this.#each(permanent('169.254.1.1'), permanent(hostLinkLocal)),
           ...this.#each('route add 0.0.0.0/0 via 169.254.1.1', `route add ::/0 via ${hostLinkLocal} dev eth0`),
         ]),
       ),
@@ -256,6 +257,12 @@ export class Network {
 /** Every node's end has the same one, as with Calico, and so the same link-local address. */
 const hostMac = 'ee:ee:ee:ee:ee:ee'
 const hostLinkLocal = 'fe80::ecee:eeff:feee:eeee'
+
+/**
+ * A pod's entry for its node. One that the kernel finds out counts among the 1,024 that it has room for, those of all namespaces
+ * together, and packets are lost where it has no room.
+ */
+const permanent = (address: string) => `neighbour add ${address} lladdr ${hostMac} dev eth0 nud permanent`
 
 const endingSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
