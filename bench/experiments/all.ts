@@ -11,6 +11,7 @@ import { chaos } from './requests/chaos.ts'
 import { datapath } from './requests/datapath.ts'
 import { errors } from './requests/errors.ts'
 import { graph } from './requests/graph.ts'
+import { graphSpread } from './requests/graph-spread.ts'
 import { keepAlive } from './requests/keep-alive.ts'
 import { latency } from './requests/latency.ts'
 import { uneven } from './requests/uneven.ts'
@@ -29,6 +30,7 @@ const worstShapes = ['44125x1', '5006x50']
 
 const experiments: readonly Experiment[] = [
   graph,
+  graphSpread,
   errors,
   uneven,
   latency,

@@ -66,8 +66,13 @@ export interface HttpLoad {
   readonly variant?: string
 }
 
-/** Fortio's load: closed loop, 10 % jitter, each request's time from when it was sent. */
-export async function fortio(network: Network, pod: Pod, load: HttpLoad) {
+export interface FortioLoad extends HttpLoad {
+  /** The connections take turns. Otherwise all ask at about the same time, with 10 % jitter. */
+  readonly uniform?: boolean
+}
+
+/** Fortio's load: closed loop, each request's time from when it was sent. */
+export async function fortio(network: Network, pod: Pod, load: FortioLoad) {
   return (await start(network, pod, 'fortio', flagsOf(load))).report as Promise<FortioReport>
 }
 

@@ -34,6 +34,7 @@ func fortio(arguments []string) error {
 	duration := flags.Duration("duration", 10*time.Second, "for how long")
 	size := flags.Int("size", 0, "bytes of a request's body")
 	method := flags.String("method", "GET", "HTTP method")
+	uniform := flags.Bool("uniform", false, "the connections take turns, in place of 10 % jitter")
 	variant := flags.String("variant", "", "value of the header "+variantHeader)
 	_ = flags.Parse(arguments)
 
@@ -43,7 +44,7 @@ func fortio(arguments []string) error {
 			URL: *url, MethodOverride: *method, Payload: bytes.Repeat([]byte{'.'}, *size), HTTPReqTimeOut: 10 * time.Second,
 		},
 		RunnerOptions: periodic.RunnerOptions{
-			QPS: *rate, NumThreads: *connections, Duration: *duration, Jitter: true, Resolution: 0.0001,
+			QPS: *rate, NumThreads: *connections, Duration: *duration, Jitter: !*uniform, Uniform: *uniform, Resolution: 0.0001,
 			Percentiles: []float64{50, 75, 90, 99, 99.9}, Out: io.Discard,
 		},
 		AllowInitialErrors: true,

@@ -6,7 +6,7 @@ import { deployGraph, type Entrance } from '../../graph/deploy.ts'
 import { type Graph, readGraph } from '../../graph/graph.ts'
 import { Bed } from '../../lab/bed.ts'
 import { type CpuTimes, cpuSince, readCpu } from '../../lab/cpu.ts'
-import { type FortioReport, fortio, type HttpLoad, openLoad } from '../../lab/programs.ts'
+import { type FortioLoad, type FortioReport, fortio, type HttpLoad, openLoad } from '../../lab/programs.ts'
 import { type ProxyKind, type VariantId, variant } from '../../lab/variants.ts'
 
 export interface Sample {
@@ -14,6 +14,8 @@ export interface Sample {
   /** Seconds while it ran: servers, Envoy, the control programs, and all. */
   readonly cpu: CpuTimes
 }
+
+export type GraphLoad = Pick<FortioLoad, 'rate' | 'seconds' | 'uniform'>
 
 export interface Posts {
   readonly sent: number
@@ -47,7 +49,7 @@ export class GraphBed {
   }
 
   /** One load of one variant, after a second of the same that nobody counts. */
-  async measure(id: VariantId, load: Pick<HttpLoad, 'rate' | 'seconds'>): Promise<Sample> {
+  async measure(id: VariantId, load: GraphLoad): Promise<Sample> {
     const { client, servers } = this.entrance(id)
     const whole = { ...this.#load(id), ...load, method: 'GET' }
     await fortio(this.bed.network, client, { ...whole, seconds: warmUpSeconds })

@@ -1,11 +1,12 @@
 /** The service graph at rising rates: from a quarter of what all compared variants carry up to as much as each can. */
 
 import { inBuilt } from '../../lab/in-network.ts'
-import { rotated, type VariantId, variant } from '../../lab/variants.ts'
+import { type VariantId, variant } from '../../lab/variants.ts'
 import type { Chart } from '../../runner/chart.ts'
 import type { Findings, Run, Table } from '../../runner/experiment.ts'
 import { aim, figure, median, spread } from '../../runner/statistics.ts'
-import { GraphBed, proxiesOf, type Sample } from './bed.ts'
+import { GraphBed, proxiesOf } from './bed.ts'
+import { type ByVariant, costs, latencies, latencyCurves, measureInTurns, read, type Value } from './tables.ts'
 
 export interface RatesOptions {
   readonly graph: string
@@ -18,7 +19,7 @@ export interface RatesOptions {
 }
 
 /** By rate as a part of the reference; 0: as many as possible. */
-type Samples = ReadonlyMap<number, ReadonlyMap<VariantId, readonly Sample[]>>
+type Samples = ReadonlyMap<number, ByVariant>
 
 const most = 500
 const share = 0.7
@@ -32,30 +33,15 @@ export async function measureRates(run: Run, options: RatesOptions): Promise<Fin
     { nodes, families: ['IPv4'] },
     network => GraphBed.build(network, graph, 'plain', ids),
     async built => {
-      const saturated = await measureAll(run, built, options, 0)
+      const saturated = await measureInTurns(run, built, options, { rate: 0 })
       const saturation = (id: VariantId) => median(saturated.get(id)!.map(({ report }) => report.reached))
       const reference = Math.min(most, Math.floor(share * Math.min(...compared.map(saturation))))
       const samples = new Map([[0, saturated]])
-      for (const part of parts) samples.set(part, await measureAll(run, built, options, Math.round(part * reference)))
+      for (const part of parts)
+        samples.set(part, await measureInTurns(run, built, options, { rate: Math.round(part * reference) }))
       return report(samples, reference, options)
     },
   )
-}
-
-async function measureAll(
-  run: Run,
-  built: () => Promise<GraphBed>,
-  { variants: ids, rounds, seconds }: RatesOptions,
-  rate: number,
-): Promise<ReadonlyMap<VariantId, readonly Sample[]>> {
-  const samples = new Map(ids.map(id => [id, [] as Sample[]]))
-  for (let round = 0; round < rounds; round++) {
-    for (const id of rotated(ids, round)) {
-      const what = `${rate === 0 ? 'as many as possible' : `${rate} requests/s`}, ${variant(id).name}, round ${round + 1}`
-      samples.get(id)!.push(await run.step(what, async () => (await built()).measure(id, { rate, seconds })))
-    }
-  }
-  return samples
 }
 
 function report(samples: Samples, reference: number, { variants: ids, rounds, seconds }: RatesOptions): Findings {
@@ -71,12 +57,7 @@ function report(samples: Samples, reference: number, { variants: ids, rounds, se
       saturations(samples, ids, reference),
     ],
     charts: [
-      {
-        title: `Service graph at ${reference} requests/s: latency`,
-        x: { title: 'ms', log: true },
-        y: { title: 'per cent of requests' },
-        lines: ids.map(id => ({ name: variant(id).name, points: middleOf(at.get(id)!).report.curve })),
-      },
+      latencyCurves(at, ids, `Service graph at ${reference} requests/s: latency`),
       overRates(samples, ids, reference),
     ],
     data: Object.fromEntries([...samples].map(([part, its]) => [part, Object.fromEntries(its)])),
@@ -96,39 +77,7 @@ function overRates(samples: Samples, ids: readonly VariantId[], reference: numbe
   }
 }
 
-type Value = 'mean' | 'p50' | 'p75' | 'p90' | 'p99'
-
-function read(value: Value): (sample: Sample) => number {
-  return ({ report }) => (value === 'mean' ? report.mean : report.percentiles[value]!)
-}
-
-/** The round whose mean is in the middle. */
-function middleOf(rounds: readonly Sample[]): Sample {
-  const byMean = rounds.toSorted((a, b) => a.report.mean - b.report.mean)
-  return byMean[Math.floor(byMean.length / 2)]!
-}
-
-function latencies(
-  samples: ReadonlyMap<VariantId, readonly Sample[]>,
-  ids: readonly VariantId[],
-  title: string,
-  notes: readonly string[],
-): Table {
-  const values = ['mean', 'p50', 'p75', 'p90', 'p99'] as const
-  const floor = (value: Value) => median(samples.get('pod')!.map(read(value)))
-  return {
-    title,
-    header: ['ms', ...values, 'mean over the floor'],
-    rows: ids.map(id => {
-      const rounds = samples.get(id)!
-      const cells = values.map(value => spread(rounds.map(read(value))))
-      return [variant(id).name, ...cells, figure(median(rounds.map(read('mean'))) / floor('mean'))]
-    }),
-    notes: [...notes, 'the floor is the pod address: the same graph without any proxy'],
-  }
-}
-
-function aims(samples: ReadonlyMap<VariantId, readonly Sample[]>, reference: number): Table {
+function aims(samples: ByVariant, reference: number): Table {
   const bounds: readonly (readonly [Value, number, string])[] = [
     ['mean', 0.75, '0.70 and 0.74'],
     ['p99', 0.35, '0.30 and 0.34'],
@@ -145,21 +94,6 @@ function aims(samples: ReadonlyMap<VariantId, readonly Sample[]>, reference: num
       return [value, ...ratios.map(figure), thesis, aim(`≤ ${bound}`, Math.min(...ratios) <= bound)]
     }),
     notes: [],
-  }
-}
-
-/** Where the time of a request goes: its CPU time by who took it. */
-function costs(samples: ReadonlyMap<VariantId, readonly Sample[]>, ids: readonly VariantId[]): Table {
-  const groups = ['servers', 'envoy', 'control', 'all'] as const
-  return {
-    title: 'CPU time of a request through the whole graph',
-    header: ['ms', 'servers', 'Envoy', 'agent or kube-proxy', 'the whole machine'],
-    rows: ids.map(id => {
-      const cost = (group: string) =>
-        median(samples.get(id)!.map(({ cpu, report }) => (cpu[group]! / report.requests) * 1000))
-      return [variant(id).name, ...groups.map(group => figure(cost(group)))]
-    }),
-    notes: ['the whole machine: with the client, and with whatever else ran'],
   }
 }
 
