@@ -1,8 +1,8 @@
 /**
  * Decides which endpoints answer no new connections, by what conntrack has of these: an endpoint is doubted while several
  * have begun to it without an answer. It is suspected when several more have, and not one that began since the doubt was
- * answered, and no older one has heard from it. So lost packets are no reason, nor is a full backlog with room now and then.
- * No I/O and no clock.
+ * answered, and no older one has heard from it. So lost packets are no reason, nor is a full backlog that takes some between two
+ * looks. One that takes none for longer is suspected, and a connection to it tells (`reachability.ts`). No I/O and no clock.
  */
 
 export interface BegunConnection {
