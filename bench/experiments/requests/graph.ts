@@ -14,7 +14,7 @@ export const graph = experiment({
 call between services goes through what is compared: seven a request. Load by Fortio, as in the thesis: 20 connections, jitter.
 These begin at once, so that twenty requests come together, again and again, and most of each one's time is the CPU time of the
 others: on so few cores the aims would need an Envoy that costs less than nothing.`,
-  minutes: { short: 1.4, full: 30 },
+  minutes: { short: 1.4, full: 26 },
   options: {
     short: { ...all, rounds: 1, seconds: 2 },
     full: { ...all, rounds: 3, seconds: 20 },

@@ -11,7 +11,7 @@ export const agent = experiment({
   title: 'Start-up at two sizes, and one change',
   shows: `Agent and Envoy start on a node, from a directory of manifests, until everything is in both layers; then one EndpointSlice
 changes, again and again. All Services are in Envoy (\`--envoy-ports all\`).`,
-  minutes: { short: 0.8, full: 9 },
+  minutes: { short: 0.5, full: 5 },
   options: {
     short: {
       sizes: [{ services: 1000, endpoints: 10 }, small],
