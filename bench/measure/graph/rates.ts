@@ -6,7 +6,8 @@ import type { Chart } from '../../runner/chart.ts'
 import type { Findings, Run, Table } from '../../runner/experiment.ts'
 import { aim, figure, median, spread } from '../../runner/statistics.ts'
 import { GraphBed, proxiesOf } from './bed.ts'
-import { type ByVariant, costs, latencies, latencyCurves, measureInTurns, read, type Value } from './tables.ts'
+import { costs, latencies, latencyCurves, read, type Value } from './tables.ts'
+import { type ByVariant, measureInTurns } from './turns.ts'
 
 export interface RatesOptions {
   readonly graph: string

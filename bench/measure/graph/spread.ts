@@ -4,7 +4,8 @@ import { inBuilt } from '../../lab/in-network.ts'
 import type { VariantId } from '../../lab/variants.ts'
 import type { Findings, Run } from '../../runner/experiment.ts'
 import { GraphBed, proxiesOf } from './bed.ts'
-import { costs, latencies, latencyCurves, measureInTurns } from './tables.ts'
+import { costs, latencies, latencyCurves } from './tables.ts'
+import { measureInTurns } from './turns.ts'
 
 export interface SpreadOptions {
   readonly graph: string
